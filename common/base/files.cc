@@ -1,0 +1,201 @@
+#include "common/base/files.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+
+#include "absl/strings/str_cat.h"
+#include "common/base/status.h"
+
+namespace atelier {
+namespace {
+
+namespace fs = std::filesystem;
+
+absl::Status ErrnoStatus(int error, std::string_view doing, const fs::path& path) {
+  const std::string text =
+      absl::StrCat(std::string(doing), " ", path.filename().string(), ": ", std::strerror(error));
+  switch (error) {
+    case ENOENT:
+    case ENOTDIR:
+      return absl::NotFoundError(text);
+    case ENOSPC:
+    case EDQUOT:
+    case EFBIG:
+    case EMFILE:
+      return absl::ResourceExhaustedError(text);
+    case EACCES:
+    case EPERM:
+    case EROFS:
+      return absl::PermissionDeniedError(text);
+    case EEXIST:
+    case EISDIR:
+    case ENAMETOOLONG:
+      return absl::InvalidArgumentError(text);
+    default:
+      return absl::UnavailableError(text);
+  }
+}
+
+absl::Status SyncDirectoryOf(const fs::path& path) {
+  const fs::path dir = path.has_parent_path() ? path.parent_path() : fs::path(".");
+  const int fd = ::open(dir.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (fd < 0) return ErrnoStatus(errno, "opening folder", dir);
+  const int rc = ::fsync(fd);
+  const int error = errno;
+  ::close(fd);
+  return rc == 0 ? absl::OkStatus() : ErrnoStatus(error, "fsync of folder", dir);
+}
+
+fs::path HomeOr(const char* below) {
+  const char* home = std::getenv("HOME");
+  return fs::path(home != nullptr && *home != '\0' ? home : "/tmp") / below;
+}
+
+}  // namespace
+
+absl::StatusOr<std::string> ReadFile(const fs::path& path, uint64_t max_bytes) {
+  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return ErrnoStatus(errno, "opening", path);
+  struct stat info {};
+  absl::Status status;
+  std::string bytes;
+  if (::fstat(fd, &info) != 0) {
+    status = ErrnoStatus(errno, "reading", path);
+  } else if (!S_ISREG(info.st_mode)) {
+    status = absl::InvalidArgumentError(
+        absl::StrCat("reading ", path.filename().string(), ": not a regular file"));
+  } else if (static_cast<uint64_t>(info.st_size) > max_bytes) {
+    status = absl::ResourceExhaustedError(absl::StrCat(path.filename().string(), " has ",
+                                                       info.st_size, " bytes; at most ", max_bytes,
+                                                       " are read"));
+  } else {
+    bytes.resize(static_cast<size_t>(info.st_size));
+    size_t done = 0;
+    while (done < bytes.size()) {
+      const ssize_t n = ::read(fd, bytes.data() + done, bytes.size() - done);
+      if (n < 0 && errno == EINTR) continue;
+      if (n < 0) {
+        status = ErrnoStatus(errno, "reading", path);
+        break;
+      }
+      if (n == 0) break;  // shrank meanwhile
+      done += static_cast<size_t>(n);
+    }
+    bytes.resize(done);
+  }
+  ::close(fd);
+  if (!status.ok()) return status;
+  return bytes;
+}
+
+absl::Status WriteFileAtomically(const fs::path& path, std::string_view bytes) {
+  ATELIER_ASSIGN_OR_RETURN(auto writer, AtomicFileWriter::Create(path));
+  ATELIER_RETURN_IF_ERROR(writer->Append(bytes));
+  return writer->Commit();
+}
+
+AtomicFileWriter::AtomicFileWriter(fs::path target, fs::path temp, int fd)
+    : target_(std::move(target)), temp_(std::move(temp)), fd_(fd) {}
+
+AtomicFileWriter::~AtomicFileWriter() {
+  if (fd_ >= 0) {
+    ::close(fd_);
+    ::unlink(temp_.c_str());
+  }
+}
+
+absl::StatusOr<std::unique_ptr<AtomicFileWriter>> AtomicFileWriter::Create(const fs::path& path) {
+  static std::atomic<uint64_t> counter{0};
+  fs::path temp = path;
+  temp += absl::StrCat(".tmp.", ::getpid(), ".", counter.fetch_add(1));
+  const int fd = ::open(temp.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+  if (fd < 0) return ErrnoStatus(errno, "creating", path);
+  return std::unique_ptr<AtomicFileWriter>(new AtomicFileWriter(path, std::move(temp), fd));
+}
+
+absl::Status AtomicFileWriter::Append(std::string_view bytes) {
+  if (!status_.ok()) return status_;
+  while (!bytes.empty()) {
+    const ssize_t n = ::write(fd_, bytes.data(), bytes.size());
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return status_ = ErrnoStatus(errno, "writing", target_);
+    bytes.remove_prefix(static_cast<size_t>(n));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status AtomicFileWriter::Commit() { return CommitAs(target_); }
+
+absl::Status AtomicFileWriter::CommitAs(const fs::path& path) {
+  if (!status_.ok()) return status_;
+  if (fd_ < 0) return absl::FailedPreconditionError("already committed");
+  if (::fsync(fd_) != 0) return status_ = ErrnoStatus(errno, "fsync of", path);
+  if (::close(fd_) != 0) status_ = ErrnoStatus(errno, "closing", path);
+  fd_ = -1;
+  if (status_.ok() && ::rename(temp_.c_str(), path.c_str()) != 0) {
+    status_ = ErrnoStatus(errno, "renaming to", path);
+  }
+  if (!status_.ok()) {
+    ::unlink(temp_.c_str());
+    return status_;
+  }
+  status_ = SyncDirectoryOf(path);
+  if (status_.ok()) {
+    status_ = absl::FailedPreconditionError("already committed");
+    return absl::OkStatus();
+  }
+  return status_;
+}
+
+absl::Status MakeDirectories(const fs::path& path) {
+  std::error_code error;
+  fs::create_directories(path, error);
+  if (error) return ErrnoStatus(error.value(), "creating folder", path);
+  return absl::OkStatus();
+}
+
+bool IsSafeName(std::string_view name) {
+  const auto alnum = [](char c) {
+    return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9');
+  };
+  if (name.empty() || name.size() > 64 || !alnum(name[0])) return false;
+  for (const char c : name) {
+    if (!alnum(c) && c != '.' && c != '_' && c != '-') return false;
+  }
+  return true;
+}
+
+absl::StatusOr<std::unique_ptr<DirectoryLock>> DirectoryLock::Acquire(const fs::path& dir) {
+  const fs::path path = dir / ".lock";
+  const int fd = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+  if (fd < 0) return ErrnoStatus(errno, "opening", path);
+  if (::flock(fd, LOCK_EX | LOCK_NB) != 0) {
+    ::close(fd);
+    return absl::FailedPreconditionError(
+        absl::StrCat("another process is using ", dir.filename().string(),
+                     "; wait for it or choose another folder"));
+  }
+  return std::unique_ptr<DirectoryLock>(new DirectoryLock(fd));
+}
+
+DirectoryLock::~DirectoryLock() { ::close(fd_); }
+
+fs::path AtelierHome() {
+  const char* home = std::getenv("ATELIER_HOME");
+  return home != nullptr && *home != '\0' ? fs::path(home) : HomeOr(".local/share/atelier");
+}
+
+fs::path WeightsCache() {
+  const char* home = std::getenv("ATELIER_HOME");
+  return home != nullptr && *home != '\0' ? fs::path(home) / "weights"
+                                          : HomeOr(".cache/atelier/weights");
+}
+
+}  // namespace atelier

@@ -1,0 +1,97 @@
+# One function per kind of target.
+#
+#   atelier_library(NAME SOURCES ... DEPS ... [TORCH])       static library, alias atelier::NAME
+#   atelier_binary(NAME SOURCES ... DEPS ... [TORCH])        build/bin/NAME
+#   atelier_test(NAME SOURCES ... DEPS ... LABELS ... [TORCH] [TIMEOUT s])   gtest binary + ctest
+#   atelier_proto_library(NAME PROTOS ... [GRPC] DEPS ...)   generated code, no warnings
+#
+# TORCH: uses the shared precompiled header torch/torch.h (a translation unit costs ~20 s without).
+
+include(GNUInstallDirs)
+
+set(ATELIER_WARNINGS
+  -Wall -Wextra -Wconversion -Wno-sign-conversion -Wshadow -Wnon-virtual-dtor -Woverloaded-virtual
+  -Werror)
+
+function(_atelier_common target)
+  cmake_parse_arguments(ARG "TORCH" "" "SOURCES;DEPS" ${ARGN})
+  target_compile_options(${target} PRIVATE ${ATELIER_WARNINGS})
+  target_include_directories(${target} PUBLIC ${CMAKE_SOURCE_DIR})
+  target_link_libraries(${target} PUBLIC ${ARG_DEPS})
+  if(ARG_TORCH)
+    target_link_libraries(${target} PUBLIC atelier_torch)
+    if(NOT target STREQUAL "atelier_torch_pch")
+      target_precompile_headers(${target} REUSE_FROM atelier_torch_pch)
+    endif()
+  endif()
+endfunction()
+
+# The precompiled torch header; made once, reused by every TORCH target (same flags everywhere).
+function(atelier_torch_pch)
+  add_library(atelier_torch_pch STATIC ${CMAKE_SOURCE_DIR}/common/cmake/torch_pch.cc)
+  _atelier_common(atelier_torch_pch TORCH)
+  target_precompile_headers(atelier_torch_pch PRIVATE <torch/torch.h>)
+endfunction()
+
+function(atelier_library name)
+  cmake_parse_arguments(ARG "TORCH" "" "SOURCES;DEPS" ${ARGN})
+  if(NOT ARG_SOURCES)
+    add_library(atelier_${name} INTERFACE)
+    target_include_directories(atelier_${name} INTERFACE ${CMAKE_SOURCE_DIR})
+    target_link_libraries(atelier_${name} INTERFACE ${ARG_DEPS})
+  else()
+    add_library(atelier_${name} STATIC ${ARG_SOURCES})
+    _atelier_common(atelier_${name} ${ARGN})
+  endif()
+  add_library(atelier::${name} ALIAS atelier_${name})
+endfunction()
+
+function(atelier_binary name)
+  cmake_parse_arguments(ARG "TORCH" "" "SOURCES;DEPS" ${ARGN})
+  add_executable(${name} ${ARG_SOURCES})
+  _atelier_common(${name} ${ARGN})
+endfunction()
+
+function(atelier_test name)
+  cmake_parse_arguments(ARG "TORCH" "TIMEOUT" "SOURCES;DEPS;LABELS" ${ARGN})
+  if(NOT ARG_TIMEOUT)
+    set(ARG_TIMEOUT 120)
+  endif()
+  add_executable(${name} ${ARG_SOURCES})
+  _atelier_common(${name} ${ARGN})
+  target_link_libraries(${name} PRIVATE GTest::gmock GTest::gtest GTest::gtest_main)
+  set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY "${CMAKE_BINARY_DIR}/tests")
+  add_test(NAME ${name} COMMAND ${name})
+  set_tests_properties(${name} PROPERTIES
+    LABELS "${ARG_LABELS}" TIMEOUT ${ARG_TIMEOUT}
+    # libgomp's spinning threads make two training processes on two cores 10-50 times slower.
+    ENVIRONMENT "GOMP_SPINCOUNT=1000;ATELIER_SOURCE_DIR=${CMAKE_SOURCE_DIR};ATELIER_BIN_DIR=${CMAKE_BINARY_DIR}/bin")
+endfunction()
+
+# PROTOS are relative to ${CMAKE_SOURCE_DIR}/protos and are included as "atelier/v1/x.pb.h".
+function(atelier_proto_library name)
+  cmake_parse_arguments(ARG "GRPC" "" "PROTOS;DEPS" ${ARGN})
+  set(out ${CMAKE_BINARY_DIR}/protos)
+  file(MAKE_DIRECTORY ${out})
+  set(generated)
+  foreach(proto IN LISTS ARG_PROTOS)
+    string(REGEX REPLACE "\\.proto$" "" stem ${proto})
+    if(ARG_GRPC)
+      set(files ${out}/${stem}.grpc.pb.cc ${out}/${stem}.grpc.pb.h)
+      set(args --grpc_out=${out} --plugin=protoc-gen-grpc=$<TARGET_FILE:gRPC::grpc_cpp_plugin>)
+    else()
+      set(files ${out}/${stem}.pb.cc ${out}/${stem}.pb.h)
+      set(args --cpp_out=${out})
+    endif()
+    add_custom_command(
+      OUTPUT ${files}
+      COMMAND protobuf::protoc -I${CMAKE_SOURCE_DIR}/protos ${args} ${proto}
+      DEPENDS ${CMAKE_SOURCE_DIR}/protos/${proto}
+      COMMENT "Generating ${stem}")
+    list(APPEND generated ${files})
+  endforeach()
+  add_library(atelier_${name} STATIC ${generated})
+  target_include_directories(atelier_${name} SYSTEM PUBLIC ${out})
+  target_link_libraries(atelier_${name} PUBLIC ${ARG_DEPS})
+  add_library(atelier::${name} ALIAS atelier_${name})
+endfunction()

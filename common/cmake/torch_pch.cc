@@ -1,0 +1,1 @@
+// Holds the precompiled torch header of AtelierTargets.cmake; nothing else.

@@ -1,0 +1,29 @@
+// Client of a trainer's predictions.
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <memory>
+
+#include "absl/status/statusor.h"
+#include "atelier/v1/trainer_service.pb.h"
+#include "common/rpc/channel.h"
+
+namespace atelier::trainer {
+
+// One PredictStream to one trainer, opened at the first request and again after it broke.
+// Thread-safe: several requests may be in flight.
+class PredictClient {
+ public:
+  using Done = std::function<void(absl::StatusOr<v1::Matrix>)>;
+
+  static std::unique_ptr<PredictClient> Create(std::shared_ptr<grpc::Channel> channel);
+  virtual ~PredictClient() = default;  // fails what is in flight with Cancelled
+
+  // `request.id` is set here. `done` is called exactly once, on another thread: with the answer, the
+  // request's own error, UNAVAILABLE when the stream broke, or DEADLINE_EXCEEDED.
+  virtual void Predict(v1::PredictRequest request, std::chrono::steady_clock::time_point deadline,
+                       Done done) = 0;
+};
+
+}  // namespace atelier::trainer
