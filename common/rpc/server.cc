@@ -1,0 +1,152 @@
+#include "common/rpc/server.h"
+
+#include <grpcpp/ext/proto_server_reflection_plugin.h>
+#include <grpcpp/grpcpp.h>
+#include <grpcpp/health_check_service_interface.h>
+#include <grpcpp/resource_quota.h>
+
+#include <mutex>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/base/status.h"
+#include "common/concurrency/mutex.h"
+#include "common/rpc/http_server.h"
+
+namespace atelier::rpc {
+namespace {
+
+constexpr int kHttpPortOffset = 1000;
+constexpr int kKeepaliveTimeMs = 30'000;
+constexpr int kKeepaliveTimeoutMs = 10'000;
+constexpr int kMinPingIntervalMs = 20'000;
+constexpr int kHandshakeTimeoutMs = 5'000;
+
+std::string HostOf(const std::string& listen) {
+  const size_t colon = listen.rfind(':');
+  return colon == std::string::npos ? listen : listen.substr(0, colon);
+}
+
+bool IsLoopback(const std::string& host) {
+  return host == "localhost" || host == "[::1]" || host.rfind("127.", 0) == 0;
+}
+
+absl::Status CheckListen(const ServerOptions& options) {
+  const size_t colon = options.listen.rfind(':');
+  if (colon == std::string::npos || colon + 1 == options.listen.size()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--listen ", options.listen, ": expected HOST:PORT, e.g. 127.0.0.1:7070"));
+  }
+  if (!options.insecure && !IsLoopback(HostOf(options.listen))) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        "--listen ", options.listen,
+        " is reachable from other machines and this listener is plain text: add --insecure on a "
+        "network you trust, or listen on 127.0.0.1"));
+  }
+  return absl::OkStatus();
+}
+
+void ApplyLimits(const ServerOptions& options, grpc::ServerBuilder& builder) {
+  builder.SetMaxReceiveMessageSize(options.max_receive_bytes);
+  builder.SetResourceQuota(
+      grpc::ResourceQuota("atelier").Resize(static_cast<size_t>(options.resource_quota_bytes)));
+  builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, options.max_concurrent_streams);
+  builder.AddChannelArgument(GRPC_ARG_MAX_CONNECTION_IDLE_MS,
+                             static_cast<int>(options.connection_idle.count()));
+  builder.AddChannelArgument(GRPC_ARG_MAX_CONNECTION_AGE_MS,
+                             static_cast<int>(options.connection_age.count()));
+  builder.AddChannelArgument(GRPC_ARG_MAX_CONNECTION_AGE_GRACE_MS,
+                             static_cast<int>(options.connection_age_grace.count()));
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, kKeepaliveTimeMs);
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kKeepaliveTimeoutMs);
+  builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS,
+                             kMinPingIntervalMs);
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
+  builder.AddChannelArgument(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, kHandshakeTimeoutMs);
+  // The default lets a second process bind the same port and take half of the connections.
+  builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
+}
+
+class RpcServerImpl final : public RpcServer {
+ public:
+  ~RpcServerImpl() override { Shutdown(std::chrono::milliseconds(0)); }
+
+  absl::Status Start(const ServerOptions& options, std::vector<grpc::Service*> services) {
+    if (!options.in_process_only) ATELIER_RETURN_IF_ERROR(CheckListen(options));
+    static std::once_flag plugins;
+    std::call_once(plugins, [] {
+      grpc::EnableDefaultHealthCheckService(true);
+      grpc::reflection::InitProtoReflectionServerBuilderPlugin();
+    });
+    grpc::ServerBuilder builder;
+    ApplyLimits(options, builder);
+    if (!options.in_process_only) {
+      builder.AddListeningPort(options.listen, grpc::InsecureServerCredentials(), &port_);
+    }
+    for (grpc::Service* service : services) builder.RegisterService(service);
+    server_ = builder.BuildAndStart();
+    if (server_ == nullptr || (!options.in_process_only && port_ == 0)) {
+      return absl::FailedPreconditionError(absl::StrCat(
+          "cannot listen on ", options.listen,
+          ": the port is taken or the address is not this machine's; choose another --listen"));
+    }
+    SetServing(false);
+    if (options.metrics != nullptr && !options.in_process_only) {
+      const int wanted = options.http_port >= 0 ? options.http_port : port_ + kHttpPortOffset;
+      ATELIER_ASSIGN_OR_RETURN(http_,
+                               HttpServer::Start(HostOf(options.listen), wanted, options.metrics));
+    }
+    return absl::OkStatus();
+  }
+
+  int port() const override { return port_; }
+  int http_port() const override { return http_ == nullptr ? 0 : http_->port(); }
+  grpc::Server& server() override { return *server_; }
+
+  void SetServing(bool serving) override {
+    auto* health = server_->GetHealthCheckService();
+    if (health != nullptr) health->SetServingStatus(serving);
+  }
+
+  void Shutdown(std::chrono::milliseconds grace) override {
+    if (server_ == nullptr) return;
+    {
+      MutexLock lock(mutex_);
+      if (stopping_) {
+        stopped_cv_.Wait(mutex_, [&]() ABSL_NO_THREAD_SAFETY_ANALYSIS { return stopped_; });
+        return;
+      }
+      stopping_ = true;
+    }
+    SetServing(false);
+    server_->Shutdown(std::chrono::system_clock::now() + grace);
+    MutexLock lock(mutex_);
+    stopped_ = true;
+    stopped_cv_.NotifyAll();
+  }
+
+  void Wait() override {
+    MutexLock lock(mutex_);
+    stopped_cv_.Wait(mutex_, [&]() ABSL_NO_THREAD_SAFETY_ANALYSIS { return stopped_; });
+  }
+
+ private:
+  std::unique_ptr<grpc::Server> server_;
+  std::unique_ptr<HttpServer> http_;
+  int port_ = 0;
+  Mutex mutex_;
+  CondVar stopped_cv_;
+  bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
+  bool stopped_ ABSL_GUARDED_BY(mutex_) = false;
+};
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<RpcServer>> RpcServer::Start(const ServerOptions& options,
+                                                            std::vector<grpc::Service*> services) {
+  auto server = std::make_unique<RpcServerImpl>();
+  ATELIER_RETURN_IF_ERROR(server->Start(options, std::move(services)));
+  return server;
+}
+
+}  // namespace atelier::rpc
