@@ -1,0 +1,28 @@
+#!/usr/bin/env bash
+# Sets the machine up, builds everything and runs the tests: all labels but bench and long.
+# Usage: bash tests/run.sh [ctest arguments]
+#   bash tests/run.sh              everything that must pass
+#   bash tests/run.sh -L fast      one label
+#   bash tests/run.sh -R Philox    by name
+#   bash tests/run.sh -L long      what takes hours
+#   bash tests/run.sh -N           set-up and full build, then only list the tests
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+bash deploy/setup.sh
+started=$SECONDS
+if [ ! -f build/build.ninja ]; then cmake --preset release; fi
+echo "run: building"
+cmake --build build --parallel "$(nproc)"
+echo "run: built in $((SECONDS - started)) s"
+
+# Two trainings at a time would fight for the cores: tests run one after the other unless told otherwise.
+export GOMP_SPINCOUNT="${GOMP_SPINCOUNT:-1000}"
+arguments=(--test-dir build --output-on-failure --no-tests=error)
+case " $* " in
+  *" -L "* | *" --label-regex "*) ;;
+  *) arguments+=(-LE '^(bench|long)$') ;;
+esac
+started=$SECONDS
+ctest "${arguments[@]}" "$@"
+echo "run: tests took $((SECONDS - started)) s"
