@@ -1,0 +1,84 @@
+#include "common/base/files.h"
+
+#include <fstream>
+
+#include "tests/testing/status_matchers.h"
+#include "tests/testing/temp_dir.h"
+
+namespace atelier {
+namespace {
+
+using ::atelier::testing::IsOk;
+using ::atelier::testing::IsOkAndHolds;
+using ::atelier::testing::StatusIs;
+using ::atelier::testing::TempDir;
+
+int FilesIn(const std::filesystem::path& dir) {
+  return static_cast<int>(std::distance(std::filesystem::directory_iterator(dir), {}));
+}
+
+TEST(WriteFileAtomically, ReplacesTheWholeFileAndLeavesNothingElse) {
+  TempDir dir;
+  const auto path = dir.path() / "a.txt";
+  EXPECT_THAT(WriteFileAtomically(path, "first, and longer"), IsOk());
+  EXPECT_THAT(WriteFileAtomically(path, "second"), IsOk());
+  EXPECT_THAT(ReadFile(path), IsOkAndHolds("second"));
+  EXPECT_EQ(FilesIn(dir.path()), 1);
+}
+
+TEST(WriteFileAtomically, NamesAMissingFolder) {
+  TempDir dir;
+  EXPECT_THAT(WriteFileAtomically(dir.path() / "no" / "a.txt", "x"),
+              StatusIs(absl::StatusCode::kNotFound));
+}
+
+TEST(AtomicFileWriter, WithoutCommitNothingAppears) {
+  TempDir dir;
+  {
+    ASSERT_OK_AND_ASSIGN(auto writer, AtomicFileWriter::Create(dir.path() / "a"));
+    EXPECT_THAT(writer->Append("half"), IsOk());
+  }
+  EXPECT_EQ(FilesIn(dir.path()), 0);
+}
+
+TEST(AtomicFileWriter, CommitAsChoosesTheNameAtTheEnd) {
+  TempDir dir;
+  ASSERT_OK_AND_ASSIGN(auto writer, AtomicFileWriter::Create(dir.path() / "upload"));
+  EXPECT_THAT(writer->Append("bytes"), IsOk());
+  EXPECT_THAT(writer->CommitAs(dir.path() / "digest"), IsOk());
+  EXPECT_THAT(ReadFile(dir.path() / "digest"), IsOkAndHolds("bytes"));
+  EXPECT_THAT(writer->Commit(), StatusIs(absl::StatusCode::kFailedPrecondition));
+  EXPECT_EQ(FilesIn(dir.path()), 1);
+}
+
+TEST(ReadFile, RefusesTooMuchAndWhatIsNoFile) {
+  TempDir dir;
+  ASSERT_THAT(WriteFileAtomically(dir.path() / "a", "12345"), IsOk());
+  EXPECT_THAT(ReadFile(dir.path() / "a", 5), IsOkAndHolds("12345"));
+  EXPECT_THAT(ReadFile(dir.path() / "a", 4), StatusIs(absl::StatusCode::kResourceExhausted));
+  EXPECT_THAT(ReadFile(dir.path() / "none"), StatusIs(absl::StatusCode::kNotFound));
+  EXPECT_THAT(ReadFile(dir.path()), StatusIs(absl::StatusCode::kInvalidArgument));
+}
+
+TEST(IsSafeName, FollowsTheRule) {
+  for (const char* good : {"a", "run-1", "0.x_y", "A"}) EXPECT_TRUE(IsSafeName(good)) << good;
+  for (const char* bad : {"", ".", "..", "../x", "/etc/x", "-a", "a/b", "a\\b", "a b", "%2e%2e"}) {
+    EXPECT_FALSE(IsSafeName(bad)) << bad;
+  }
+  EXPECT_TRUE(IsSafeName(std::string(64, 'a')));
+  EXPECT_FALSE(IsSafeName(std::string(65, 'a')));
+  EXPECT_FALSE(IsSafeName(std::string_view("a\0b", 3)));
+}
+
+TEST(DirectoryLock, IsHeldByOneAtATime) {
+  TempDir dir;
+  {
+    ASSERT_OK_AND_ASSIGN(auto lock, DirectoryLock::Acquire(dir.path()));
+    EXPECT_THAT(DirectoryLock::Acquire(dir.path()),
+                StatusIs(absl::StatusCode::kFailedPrecondition));
+  }
+  EXPECT_THAT(DirectoryLock::Acquire(dir.path()), IsOk());
+}
+
+}  // namespace
+}  // namespace atelier

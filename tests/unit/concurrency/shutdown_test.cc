@@ -1,0 +1,46 @@
+#include "common/concurrency/shutdown.h"
+
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <future>
+
+namespace atelier {
+namespace {
+
+TEST(ShutdownSignals, CallsTheHandlerOnceWithTheSignal) {
+  std::promise<int> got;
+  {
+    ShutdownSignals signals([&](int signal) { got.set_value(signal); });
+    ::kill(::getpid(), SIGTERM);
+    EXPECT_EQ(got.get_future().get(), SIGTERM);
+    ::kill(::getpid(), SIGTERM);  // a second set_value would throw
+  }
+}
+
+TEST(ShutdownSignals, IsDestroyedWithoutASignal) {
+  ShutdownSignals signals([](int) { FAIL(); });
+}
+
+TEST(ShutdownSignals, ASecondInterruptEndsTheProcessWithCode130) {
+  const pid_t child = ::fork();
+  if (child == 0) {
+    // Draining that never ends: only the second signal helps.
+    std::promise<void> never;
+    ShutdownSignals signals([&](int) {
+      ::kill(::getpid(), SIGINT);
+      never.get_future().wait();
+    });
+    ::kill(::getpid(), SIGINT);
+    std::promise<void>().get_future().wait();
+  }
+  int status = 0;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  ASSERT_TRUE(WIFEXITED(status));
+  EXPECT_EQ(WEXITSTATUS(status), 130);
+}
+
+}  // namespace
+}  // namespace atelier

@@ -1,0 +1,94 @@
+#include "common/rpc/server.h"
+
+#include <grpcpp/grpcpp.h>
+#include <grpcpp/server_context.h>
+
+#include "atelier/v1/aggregator.grpc.pb.h"
+#include "common/rpc/channel.h"
+#include "tests/testing/status_matchers.h"
+
+namespace atelier::rpc {
+namespace {
+
+using ::atelier::testing::StatusIs;
+using ::testing::HasSubstr;
+
+class EchoService final : public v1::AggregatorService::CallbackService {
+ public:
+  grpc::ServerUnaryReactor* GetServedEnsemble(grpc::CallbackServerContext* context,
+                                              const v1::GetServedEnsembleRequest*,
+                                              v1::ServedEnsemble* response) override {
+    response->mutable_ensemble()->set_name("echo");
+    grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+    reactor->Finish(grpc::Status::OK);
+    return reactor;
+  }
+};
+
+grpc::Status Call(const std::shared_ptr<grpc::Channel>& channel) {
+  grpc::ClientContext context;
+  context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(10));
+  v1::ServedEnsemble response;
+  return v1::AggregatorService::NewStub(channel)->GetServedEnsemble(&context, {}, &response);
+}
+
+TEST(RpcServer, AnswersOverTcpAndInProcessAndCountsTheSameCalls) {
+  EchoService service;
+  ASSERT_OK_AND_ASSIGN(auto server, RpcServer::Start({}, {&service}));
+  ASSERT_GT(server->port(), 0);
+  ChannelOptions counted;
+  counted.call_counter = std::make_shared<CallCounter>();
+  auto in_process = MakeInProcessChannels(counted);
+  in_process->Add("echo", server->server());
+  EXPECT_TRUE(Call(in_process->Connect("inproc:echo")).ok());
+  const auto embedded = counted.call_counter->Snapshot();
+
+  ChannelOptions over_tcp;
+  over_tcp.call_counter = std::make_shared<CallCounter>();
+  auto tcp = MakeTcpChannelFactory(over_tcp);
+  EXPECT_TRUE(Call(tcp->Connect("127.0.0.1:" + std::to_string(server->port()))).ok());
+  EXPECT_EQ(over_tcp.call_counter->Snapshot(), embedded);
+  EXPECT_EQ(embedded.at("/atelier.v1.AggregatorService/GetServedEnsemble"), 1);
+}
+
+TEST(RpcServer, ATakenPortIsAClearError) {
+  EchoService service;
+  ASSERT_OK_AND_ASSIGN(auto server, RpcServer::Start({}, {&service}));
+  ServerOptions options;
+  options.listen = "127.0.0.1:" + std::to_string(server->port());
+  EchoService second;
+  EXPECT_THAT(RpcServer::Start(options, {&second}),
+              StatusIs(absl::StatusCode::kFailedPrecondition, HasSubstr("taken")));
+}
+
+TEST(RpcServer, PlainTextBeyondLoopbackNeedsTheOperatorsWord) {
+  EchoService service;
+  ServerOptions options;
+  options.listen = "0.0.0.0:0";
+  EXPECT_THAT(RpcServer::Start(options, {&service}),
+              StatusIs(absl::StatusCode::kFailedPrecondition, HasSubstr("--insecure")));
+  options.insecure = true;
+  EXPECT_THAT(RpcServer::Start(options, {&service}), testing::IsOk());
+  options.listen = "nonsense";
+  EXPECT_THAT(RpcServer::Start(options, {&service}),
+              StatusIs(absl::StatusCode::kInvalidArgument));
+}
+
+TEST(RpcServer, AnUnknownInProcessNameIsUnavailable) {
+  auto channels = MakeInProcessChannels();
+  EXPECT_EQ(Call(channels->Connect("inproc:nobody")).error_code(), grpc::UNAVAILABLE);
+}
+
+TEST(RpcServer, AfterShutdownCallsAreUnavailable) {
+  EchoService service;
+  ASSERT_OK_AND_ASSIGN(auto server, RpcServer::Start({}, {&service}));
+  auto channels = MakeTcpChannelFactory();
+  auto channel = channels->Connect("127.0.0.1:" + std::to_string(server->port()));
+  EXPECT_TRUE(Call(channel).ok());
+  server->Shutdown(std::chrono::seconds(1));
+  server->Wait();
+  EXPECT_EQ(Call(channel).error_code(), grpc::UNAVAILABLE);
+}
+
+}  // namespace
+}  // namespace atelier::rpc
