@@ -1,0 +1,106 @@
+#include "common/ensemble/npy.h"
+
+#include <bit>
+#include <cstdint>
+#include <cstring>
+#include <regex>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "common/base/status.h"
+
+namespace atelier::ensemble {
+namespace {
+
+static_assert(std::endian::native == std::endian::little);
+
+constexpr std::string_view kMagic("\x93NUMPY\x01\x00", 8);
+constexpr size_t kAlignment = 64;
+constexpr size_t kMaxHeader = 4096;
+
+std::string Header(std::string_view type, const std::string& shape) {
+  std::string text = absl::StrCat("{'descr': '", std::string(type),
+                                  "', 'fortran_order': False, 'shape': ", shape, ", }");
+  const size_t fixed = kMagic.size() + 2;
+  while ((fixed + text.size() + 1) % kAlignment != 0) text.push_back(' ');
+  text.push_back('\n');
+  std::string header(kMagic);
+  header.push_back(static_cast<char>(text.size() & 0xff));
+  header.push_back(static_cast<char>(text.size() >> 8));
+  return header + text;
+}
+
+struct Parsed {
+  std::vector<int64_t> shape;
+  std::string_view data;
+};
+
+absl::Status Bad(std::string_view why) {
+  return absl::InvalidArgumentError(absl::StrCat(".npy: ", std::string(why)));
+}
+
+absl::StatusOr<Parsed> Parse(std::string_view bytes, const std::string& type) {
+  if (bytes.size() < kMagic.size() + 2 || bytes.substr(0, kMagic.size()) != kMagic) {
+    return Bad("not a version 1.0 file");
+  }
+  const size_t length = static_cast<uint8_t>(bytes[8]) | static_cast<size_t>(static_cast<uint8_t>(bytes[9])) << 8;
+  if (length > kMaxHeader || bytes.size() < 10 + length) return Bad("cut within its header");
+  const std::string header(bytes.substr(10, length));
+  static const std::regex pattern(
+      R"(\{'descr': '([^']+)', 'fortran_order': (True|False), 'shape': \(([0-9, ]*)\), \}\s*)");
+  std::smatch match;
+  if (!std::regex_match(header, match, pattern)) return Bad("unknown header");
+  if (match[1] != type) return Bad(absl::StrCat("type ", match[1].str(), ", expected ", type));
+  if (match[2] != "False") return Bad("Fortran order; save a C-ordered array");
+  Parsed parsed;
+  int64_t count = 1;
+  static const std::regex number("[0-9]+");
+  const std::string shape = match[3];
+  for (std::sregex_iterator it(shape.begin(), shape.end(), number), end; it != end; ++it) {
+    int64_t value = 0;
+    if (!absl::SimpleAtoi(it->str(), &value) || value > int64_t{1} << 31) return Bad("shape too big");
+    parsed.shape.push_back(value);
+    count *= value;
+    if (count > int64_t{1} << 31) return Bad("shape too big");
+  }
+  parsed.data = bytes.substr(10 + length);
+  if (parsed.data.size() != static_cast<size_t>(count) * 4) {
+    return Bad(absl::StrCat(parsed.data.size(), " bytes of data, the shape needs ", count * 4));
+  }
+  return parsed;
+}
+
+}  // namespace
+
+std::string ToNpy(const Probabilities& probabilities) {
+  std::string bytes =
+      Header("<f4", absl::StrCat("(", probabilities.rows, ", ", probabilities.columns, ")"));
+  bytes.append(reinterpret_cast<const char*>(probabilities.values.data()),
+               probabilities.values.size() * sizeof(float));
+  return bytes;
+}
+
+std::string ToNpy(std::span<const int> labels) {
+  std::string bytes = Header("<i4", absl::StrCat("(", labels.size(), ",)"));
+  bytes.append(reinterpret_cast<const char*>(labels.data()), labels.size() * sizeof(int));
+  return bytes;
+}
+
+absl::StatusOr<Probabilities> ProbabilitiesFromNpy(std::string_view bytes) {
+  ATELIER_ASSIGN_OR_RETURN(const Parsed parsed, Parse(bytes, "<f4"));
+  if (parsed.shape.size() != 2) return Bad("expected two dimensions");
+  Probabilities result{static_cast<int>(parsed.shape[0]), static_cast<int>(parsed.shape[1]),
+                       std::vector<float>(parsed.data.size() / 4)};
+  std::memcpy(result.values.data(), parsed.data.data(), parsed.data.size());
+  return result;
+}
+
+absl::StatusOr<std::vector<int>> LabelsFromNpy(std::string_view bytes) {
+  ATELIER_ASSIGN_OR_RETURN(const Parsed parsed, Parse(bytes, "<i4"));
+  if (parsed.shape.size() != 1) return Bad("expected one dimension");
+  std::vector<int> labels(parsed.data.size() / 4);
+  std::memcpy(labels.data(), parsed.data.data(), parsed.data.size());
+  return labels;
+}
+
+}  // namespace atelier::ensemble
