@@ -1,0 +1,66 @@
+// Content-addressed bytes: initial weights, checkpoints, weights, probabilities. An artifact is named
+// by its SHA-256 and never changes, so a reader sees all of it or NOT_FOUND, never a torn one.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+
+namespace atelier::artifacts {
+
+constexpr int64_t kMaxArtifactBytes = int64_t{4} << 30;
+
+// One upload. Not thread-safe. Nothing is stored without Commit.
+class ArtifactWriter {
+ public:
+  virtual ~ArtifactWriter() = default;
+  // InvalidArgument when more arrives than was announced; ResourceExhausted when the disk is full.
+  virtual absl::Status Append(std::string_view bytes) = 0;
+  // Durable when it returns OK. InvalidArgument: size or digest are not the announced ones.
+  virtual absl::Status Commit() = 0;
+};
+
+// One download. Not thread-safe. Stays valid when the artifact is deleted meanwhile.
+class ArtifactReader {
+ public:
+  virtual ~ArtifactReader() = default;
+  virtual int64_t size() const = 0;
+  // The next at most `max_bytes`; empty at the end. Read from the start to the end, the bytes are
+  // checked against the digest: DataLoss instead of the last piece.
+  virtual absl::StatusOr<std::string> Read(size_t max_bytes) = 0;
+};
+
+// Thread-safe. Digests that are not 64 hex characters are InvalidArgument everywhere.
+class ArtifactStore {
+ public:
+  virtual ~ArtifactStore() = default;
+  virtual absl::StatusOr<std::unique_ptr<ArtifactWriter>> Create(const std::string& digest,
+                                                                 int64_t size) = 0;
+  virtual absl::StatusOr<std::unique_ptr<ArtifactReader>> Open(const std::string& digest,
+                                                               int64_t offset = 0) = 0;
+  // NotFound when absent.
+  virtual absl::StatusOr<int64_t> Size(const std::string& digest) = 0;
+  // OK when it is not there.
+  virtual absl::Status Delete(const std::string& digest) = 0;
+  virtual absl::StatusOr<std::vector<std::string>> List() = 0;
+
+  // The whole artifact, checked.
+  absl::StatusOr<std::string> ReadAll(const std::string& digest);
+  // Stores `bytes` and returns their digest.
+  absl::StatusOr<std::string> Put(std::string_view bytes);
+};
+
+// Files DIR/ab/<digest>, written as temp, fsync, rename, fsync of the folder. Makes DIR.
+absl::StatusOr<std::unique_ptr<ArtifactStore>> OpenDirectoryStore(const std::filesystem::path& dir);
+std::unique_ptr<ArtifactStore> MakeMemoryStore();
+
+// OK for 64 lower-case hex characters.
+absl::Status CheckDigest(const std::string& digest);
+
+}  // namespace atelier::artifacts

@@ -1,0 +1,172 @@
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <optional>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/artifacts/artifact_store.h"
+#include "common/base/files.h"
+#include "common/base/sha256.h"
+#include "common/base/status.h"
+
+namespace atelier::artifacts {
+namespace {
+
+namespace fs = std::filesystem;
+
+absl::Status Damaged(const std::string& digest) {
+  return absl::DataLossError(
+      absl::StrCat("the stored bytes of artifact ", digest, " are damaged"));
+}
+
+class Writer final : public ArtifactWriter {
+ public:
+  Writer(std::unique_ptr<AtomicFileWriter> file, std::string digest, int64_t size)
+      : file_(std::move(file)), digest_(std::move(digest)), size_(size) {}
+
+  absl::Status Append(std::string_view bytes) override {
+    written_ += static_cast<int64_t>(bytes.size());
+    if (written_ > size_) {
+      return absl::InvalidArgumentError(absl::StrCat("more than the announced ", size_, " bytes"));
+    }
+    hash_.Update(bytes);
+    return file_->Append(bytes);
+  }
+
+  absl::Status Commit() override {
+    if (written_ != size_ || hash_.FinishHex() != digest_) {
+      return absl::InvalidArgumentError("the bytes sent are not those of the announced digest");
+    }
+    return file_->Commit();
+  }
+
+ private:
+  std::unique_ptr<AtomicFileWriter> file_;
+  const std::string digest_;
+  const int64_t size_;
+  int64_t written_ = 0;
+  Sha256 hash_;
+};
+
+class Reader final : public ArtifactReader {
+ public:
+  Reader(int fd, int64_t size, std::string digest, bool from_start)
+      : fd_(fd), size_(size), digest_(std::move(digest)) {
+    if (from_start) hash_.emplace();
+  }
+  ~Reader() override { ::close(fd_); }
+
+  int64_t size() const override { return size_; }
+
+  absl::StatusOr<std::string> Read(size_t max_bytes) override {
+    std::string piece(max_bytes, '\0');
+    size_t done = 0;
+    while (done < max_bytes) {
+      const ssize_t n = ::read(fd_, piece.data() + done, max_bytes - done);
+      if (n < 0 && errno == EINTR) continue;
+      if (n < 0) return Damaged(digest_);
+      if (n == 0) break;
+      done += static_cast<size_t>(n);
+    }
+    piece.resize(done);
+    if (hash_.has_value()) {
+      hash_->Update(piece);
+      if (done < max_bytes) {
+        const bool intact = hash_->FinishHex() == digest_;
+        hash_.reset();
+        if (!intact) return Damaged(digest_);
+      }
+    }
+    return piece;
+  }
+
+ private:
+  const int fd_;
+  const int64_t size_;
+  const std::string digest_;
+  std::optional<Sha256> hash_;
+};
+
+class DirectoryStore final : public ArtifactStore {
+ public:
+  explicit DirectoryStore(fs::path dir) : dir_(std::move(dir)) {}
+
+  absl::StatusOr<std::unique_ptr<ArtifactWriter>> Create(const std::string& digest,
+                                                         int64_t size) override {
+    ATELIER_RETURN_IF_ERROR(CheckDigest(digest));
+    if (size < 0 || size > kMaxArtifactBytes) {
+      return absl::ResourceExhaustedError(
+          absl::StrCat("an artifact has at most ", kMaxArtifactBytes, " bytes"));
+    }
+    const fs::path path = PathOf(digest);
+    ATELIER_RETURN_IF_ERROR(MakeDirectories(path.parent_path()));
+    ATELIER_ASSIGN_OR_RETURN(auto file, AtomicFileWriter::Create(path));
+    return std::make_unique<Writer>(std::move(file), digest, size);
+  }
+
+  absl::StatusOr<std::unique_ptr<ArtifactReader>> Open(const std::string& digest,
+                                                       int64_t offset) override {
+    ATELIER_RETURN_IF_ERROR(CheckDigest(digest));
+    // A link planted in the store must not lead out of it.
+    const int fd = ::open(PathOf(digest).c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    if (fd < 0) {
+      if (errno == ENOENT) return absl::NotFoundError("no artifact " + digest);
+      return Damaged(digest);
+    }
+    struct stat info {};
+    if (::fstat(fd, &info) != 0 || !S_ISREG(info.st_mode)) {
+      ::close(fd);
+      return Damaged(digest);
+    }
+    if (offset < 0 || offset > info.st_size || ::lseek(fd, offset, SEEK_SET) < 0) {
+      ::close(fd);
+      return absl::InvalidArgumentError("offset is outside the artifact");
+    }
+    return std::make_unique<Reader>(fd, info.st_size, digest, offset == 0);
+  }
+
+  absl::StatusOr<int64_t> Size(const std::string& digest) override {
+    ATELIER_ASSIGN_OR_RETURN(auto reader, Open(digest, 0));
+    return reader->size();
+  }
+
+  absl::Status Delete(const std::string& digest) override {
+    ATELIER_RETURN_IF_ERROR(CheckDigest(digest));
+    std::error_code error;
+    fs::remove(PathOf(digest), error);
+    if (error) return absl::UnavailableError("cannot delete artifact " + digest);
+    return absl::OkStatus();
+  }
+
+  absl::StatusOr<std::vector<std::string>> List() override {
+    std::vector<std::string> digests;
+    std::error_code error;
+    for (fs::recursive_directory_iterator it(dir_, error), end; !error && it != end;
+         it.increment(error)) {
+      const std::string name = it->path().filename().string();
+      if (IsSha256Hex(name)) digests.push_back(name);
+    }
+    if (error) return absl::UnavailableError("cannot list the artifact store");
+    std::sort(digests.begin(), digests.end());
+    return digests;
+  }
+
+ private:
+  fs::path PathOf(const std::string& digest) const { return dir_ / digest.substr(0, 2) / digest; }
+
+  const fs::path dir_;
+};
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<ArtifactStore>> OpenDirectoryStore(const fs::path& dir) {
+  ATELIER_RETURN_IF_ERROR(MakeDirectories(dir));
+  return std::make_unique<DirectoryStore>(dir);
+}
+
+}  // namespace atelier::artifacts

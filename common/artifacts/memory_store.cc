@@ -1,0 +1,131 @@
+#include <map>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/artifacts/artifact_store.h"
+#include "common/base/sha256.h"
+#include "common/base/status.h"
+#include "common/concurrency/mutex.h"
+
+namespace atelier::artifacts {
+
+absl::Status CheckDigest(const std::string& digest) {
+  if (IsSha256Hex(digest)) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      "an artifact's digest is 64 lower-case hexadecimal characters (SHA-256)");
+}
+
+absl::StatusOr<std::string> ArtifactStore::ReadAll(const std::string& digest) {
+  ATELIER_ASSIGN_OR_RETURN(auto reader, Open(digest));
+  std::string bytes;
+  bytes.reserve(static_cast<size_t>(reader->size()));
+  while (true) {
+    ATELIER_ASSIGN_OR_RETURN(const std::string piece, reader->Read(size_t{1} << 20));
+    if (piece.empty()) return bytes;
+    bytes += piece;
+  }
+}
+
+absl::StatusOr<std::string> ArtifactStore::Put(std::string_view bytes) {
+  const std::string digest = Sha256Hex(bytes);
+  ATELIER_ASSIGN_OR_RETURN(auto writer, Create(digest, static_cast<int64_t>(bytes.size())));
+  ATELIER_RETURN_IF_ERROR(writer->Append(bytes));
+  ATELIER_RETURN_IF_ERROR(writer->Commit());
+  return digest;
+}
+
+namespace {
+
+using Bytes = std::shared_ptr<const std::string>;
+
+class MemoryStore final : public ArtifactStore {
+ public:
+  class Writer final : public ArtifactWriter {
+   public:
+    Writer(MemoryStore& store, std::string digest, int64_t size)
+        : store_(store), digest_(std::move(digest)), size_(size) {}
+    absl::Status Append(std::string_view bytes) override {
+      if (static_cast<int64_t>(bytes_.size() + bytes.size()) > size_) {
+        return absl::InvalidArgumentError(absl::StrCat("more than the announced ", size_, " bytes"));
+      }
+      bytes_.append(bytes);
+      return absl::OkStatus();
+    }
+    absl::Status Commit() override {
+      if (static_cast<int64_t>(bytes_.size()) != size_ || Sha256Hex(bytes_) != digest_) {
+        return absl::InvalidArgumentError("the bytes sent are not those of the announced digest");
+      }
+      MutexLock lock(store_.mutex_);
+      store_.artifacts_[digest_] = std::make_shared<const std::string>(std::move(bytes_));
+      return absl::OkStatus();
+    }
+
+   private:
+    MemoryStore& store_;
+    const std::string digest_;
+    const int64_t size_;
+    std::string bytes_;
+  };
+
+  class Reader final : public ArtifactReader {
+   public:
+    Reader(Bytes bytes, int64_t offset) : bytes_(std::move(bytes)), at_(static_cast<size_t>(offset)) {}
+    int64_t size() const override { return static_cast<int64_t>(bytes_->size()); }
+    absl::StatusOr<std::string> Read(size_t max_bytes) override {
+      std::string piece = bytes_->substr(at_, max_bytes);
+      at_ += piece.size();
+      return piece;
+    }
+
+   private:
+    Bytes bytes_;
+    size_t at_;
+  };
+
+  absl::StatusOr<std::unique_ptr<ArtifactWriter>> Create(const std::string& digest,
+                                                         int64_t size) override {
+    ATELIER_RETURN_IF_ERROR(CheckDigest(digest));
+    if (size < 0 || size > kMaxArtifactBytes) {
+      return absl::ResourceExhaustedError(
+          absl::StrCat("an artifact has at most ", kMaxArtifactBytes, " bytes"));
+    }
+    return std::make_unique<Writer>(*this, digest, size);
+  }
+  absl::StatusOr<std::unique_ptr<ArtifactReader>> Open(const std::string& digest,
+                                                       int64_t offset) override {
+    ATELIER_RETURN_IF_ERROR(CheckDigest(digest));
+    MutexLock lock(mutex_);
+    const auto found = artifacts_.find(digest);
+    if (found == artifacts_.end()) return absl::NotFoundError("no artifact " + digest);
+    if (offset < 0 || offset > static_cast<int64_t>(found->second->size())) {
+      return absl::InvalidArgumentError("offset is outside the artifact");
+    }
+    return std::make_unique<Reader>(found->second, offset);
+  }
+  absl::StatusOr<int64_t> Size(const std::string& digest) override {
+    ATELIER_ASSIGN_OR_RETURN(auto reader, Open(digest, 0));
+    return reader->size();
+  }
+  absl::Status Delete(const std::string& digest) override {
+    ATELIER_RETURN_IF_ERROR(CheckDigest(digest));
+    MutexLock lock(mutex_);
+    artifacts_.erase(digest);
+    return absl::OkStatus();
+  }
+  absl::StatusOr<std::vector<std::string>> List() override {
+    MutexLock lock(mutex_);
+    std::vector<std::string> digests;
+    for (const auto& [digest, bytes] : artifacts_) digests.push_back(digest);
+    return digests;
+  }
+
+ private:
+  Mutex mutex_;
+  std::map<std::string, Bytes> artifacts_ ABSL_GUARDED_BY(mutex_);
+};
+
+}  // namespace
+
+std::unique_ptr<ArtifactStore> MakeMemoryStore() { return std::make_unique<MemoryStore>(); }
+
+}  // namespace atelier::artifacts
