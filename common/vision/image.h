@@ -1,6 +1,7 @@
 // A decoded picture: uint8, HWC, RGB or grey, values 0..255. No OpenCV type crosses this folder's edge.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 
@@ -14,7 +15,7 @@ struct Image {
 
   static Image Make(int height, int width, int channels) {
     return {height, width, channels,
-            std::vector<uint8_t>(static_cast<size_t>(height) * width * channels)};
+            std::vector<uint8_t>(static_cast<std::size_t>(height) * width * channels)};
   }
 };
 
