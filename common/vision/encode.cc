@@ -1,3 +1,5 @@
+#include <vector>
+
 #include <opencv2/imgcodecs.hpp>
 #include <opencv2/imgproc.hpp>
 
@@ -9,10 +11,14 @@ std::string EncodePng(const Image& image) {
   // OpenCV only reads through the pointer.
   const cv::Mat pixels(image.height, image.width, image.channels == 3 ? CV_8UC3 : CV_8UC1,
                        const_cast<uint8_t*>(image.pixels.data()));
-  cv::Mat bgr = pixels;
-  if (image.channels == 3) cv::cvtColor(pixels, bgr, cv::COLOR_RGB2BGR);
   std::vector<uint8_t> png;
-  cv::imencode(".png", bgr, png);
+  if (image.channels == 3) {
+    cv::Mat bgr;
+    cv::cvtColor(pixels, bgr, cv::COLOR_RGB2BGR);
+    cv::imencode(".png", bgr, png);
+  } else {
+    cv::imencode(".png", pixels, png);
+  }
   return std::string(png.begin(), png.end());
 }
 

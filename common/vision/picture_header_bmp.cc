@@ -31,6 +31,7 @@ absl::StatusOr<PictureInfo> ReadBmpInfo(std::string_view bytes) {
   info.format = PictureFormat::kBmp;
   uint32_t bits = 0;
   uint32_t compression = kNoCompression;
+  uint32_t colours = 0;
   if (dib == 12) {
     info.width = reader.Le16(kDib + 4);
     info.height = reader.Le16(kDib + 6);
@@ -41,12 +42,14 @@ absl::StatusOr<PictureInfo> ReadBmpInfo(std::string_view bytes) {
     info.height = std::abs(int64_t{static_cast<int32_t>(reader.Le32(kDib + 8))});
     bits = reader.Le16(kDib + 14);
     compression = reader.Le32(kDib + 16);
+    colours = reader.Le32(kDib + 32);
     info.has_alpha = dib >= 56 && compression == kBitFields && reader.Le32(kDib + 52) != 0;
   }
   if (!DepthIsRead(bits) || compression > kBitFields) {
     info.damage = "this kind of BMP is not read here: expected 1 to 32 bits, plain, RLE or masks";
     return info;
   }
+  if (colours > 256) info.damage = "the BMP is damaged: it has more than 256 palette colours";
   const bool run_lengths = compression == kRle8 || compression == kRle4;
   const int64_t row_bytes = (info.width * bits + 31) / 32 * 4;
   const uint64_t needed = static_cast<uint64_t>(row_bytes * std::max<int64_t>(info.height, 0));
