@@ -155,6 +155,7 @@ absl::StatusOr<std::shared_ptr<Hdf5File>> Hdf5File::Open(std::shared_ptr<InputFi
   std::shared_ptr<Hdf5File> file(new Hdf5File);
   file->handle_->input = input;
   file->handle_->file = H5Fopen(input->ReopenablePath().c_str(), H5F_ACC_RDONLY, H5P_DEFAULT);
+  input->Unlink();
   if (file->handle_->file < 0) {
     return absl::InvalidArgumentError(
         absl::StrCat(input->name(), " is not a complete HDF5 file (damaged or truncated?)"));

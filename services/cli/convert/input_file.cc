@@ -46,13 +46,20 @@ absl::StatusOr<std::shared_ptr<InputFile>> InputFile::MakeTemporary(std::string 
         absl::StrCat("cannot make a temporary file: ", std::strerror(errno),
                      "; set TMPDIR to a folder with space"));
   }
-  ::unlink(path.c_str());
-  return std::shared_ptr<InputFile>(new InputFile(std::move(name), fd, 0));
+  std::shared_ptr<InputFile> file(new InputFile(std::move(name), fd, 0));
+  file->temp_path_ = std::move(path);
+  return file;
 }
 
 InputFile::~InputFile() {
   if (mapping_ != nullptr) ::munmap(mapping_, size_);
+  Unlink();
   ::close(fd_);
+}
+
+void InputFile::Unlink() {
+  if (!temp_path_.empty()) ::unlink(temp_path_.c_str());
+  temp_path_.clear();
 }
 
 absl::Status InputFile::Append(std::string_view bytes) {
@@ -74,7 +81,9 @@ absl::Status InputFile::Append(std::string_view bytes) {
   return absl::OkStatus();
 }
 
-std::string InputFile::ReopenablePath() const { return absl::StrCat("/proc/self/fd/", fd_); }
+std::string InputFile::ReopenablePath() const {
+  return temp_path_.empty() ? absl::StrCat("/proc/self/fd/", fd_) : temp_path_;
+}
 
 absl::StatusOr<std::string_view> InputFile::Map() {
   if (size_ == 0) return std::string_view();

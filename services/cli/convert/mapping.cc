@@ -324,7 +324,7 @@ Result TryToMap(const Source& source, std::string_view backbone, const nn::Graph
   if (!placed.attempt.status.ok()) {
     result.mapping =
         Annotate(placed.attempt.status, absl::StrCat("not the weights of ", std::string(backbone),
-                                                     ", first mismatch at "));
+                                                     ", first mismatch"));
     return result;
   }
   Mapping mapping;
