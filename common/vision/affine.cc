@@ -85,8 +85,8 @@ inline uint8_t Blend(int p00, int p01, int p10, int p11, int wy, int wx) {
 }
 
 template <int kChannels>
-void WarpClamped(const Source& source, const RowWalk& walk, int64_t begin, int64_t end,
-                 uint8_t* out) {
+void WarpClampedScalar(const Source& source, const RowWalk& walk, int64_t begin, int64_t end,
+                       uint8_t* out) {
   for (int64_t i = begin; i < end; ++i) {
     const int64_t y = std::clamp<int64_t>(walk.y + i * walk.dy, 0, (source.height - 1) * kOne);
     const int64_t x = std::clamp<int64_t>(walk.x + i * walk.dx, 0, (source.width - 1) * kOne);
@@ -100,6 +100,12 @@ void WarpClamped(const Source& source, const RowWalk& walk, int64_t begin, int64
           Blend(p[c], p[c + right], p[c + down], p[c + down + right], Weight(y), Weight(x));
     }
   }
+}
+
+template <int kChannels>
+void WarpClamped(const Source& source, const RowWalk& walk, int64_t begin, int64_t end,
+                 uint8_t* out) {
+  WarpClampedScalar<kChannels>(source, walk, begin, end, out);
 }
 
 // How many columns right of x0 the inner path may touch: it loads 8 bytes for two RGB pixels.
@@ -123,15 +129,15 @@ void WarpInside(const Source& source, const RowWalk& walk, int64_t begin, int64_
 }
 
 #if defined(__SSE2__)
-// Weights as vectors, 4 kB each: loading one is cheaper than broadcasting.
+// Weights 0..256 as vectors, 4 kB each: loading one is cheaper than broadcasting.
 struct alignas(16) WeightTables {
-  std::array<std::array<int16_t, 8>, 256> vertical;    // w eight times
-  std::array<std::array<int16_t, 8>, 256> horizontal;  // 256 - w, w four times
+  std::array<std::array<int16_t, 8>, 257> vertical;    // w eight times
+  std::array<std::array<int16_t, 8>, 257> horizontal;  // 256 - w, w four times
 };
 
 constexpr WeightTables MakeWeightTables() {
   WeightTables tables{};
-  for (size_t w = 0; w < 256; ++w) {
+  for (size_t w = 0; w <= 256; ++w) {
     for (size_t lane = 0; lane < 8; ++lane) {
       tables.vertical[w][lane] = static_cast<int16_t>(w);
       tables.horizontal[w][lane] = static_cast<int16_t>(lane % 2 == 0 ? 256 - w : w);
@@ -142,48 +148,85 @@ constexpr WeightTables MakeWeightTables() {
 
 constexpr WeightTables kWeights = MakeWeightTables();
 
-inline __m128i Widen(const uint8_t* p) {
-  return _mm_unpacklo_epi8(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)),
-                           _mm_setzero_si128());
+inline __m128i Load8(const uint8_t* p) {
+  return _mm_loadl_epi64(reinterpret_cast<const __m128i*>(p));
 }
 
 inline __m128i LoadWeights(const std::array<int16_t, 8>& weights) {
   return _mm_load_si128(reinterpret_cast<const __m128i*>(weights.data()));
 }
 
-// One RGB pixel in the low three bytes of the result.
-inline int WarpPixelSse2(const Source& source, int64_t y, int64_t x) {
-  const uint8_t* p = source.pixels + (y >> kPositionBits) * source.stride +
-                     (x >> kPositionBits) * 3;
-  const __m128i top = Widen(p);
-  const __m128i bottom = Widen(p + source.stride);
-  const __m128i wy = LoadWeights(kWeights.vertical[static_cast<size_t>(Weight(y))]);
-  const __m128i wx = LoadWeights(kWeights.horizontal[static_cast<size_t>(Weight(x))]);
+// Blend() of RGB pixels: two neighbours in the first six bytes of `upper` and of `lower`, weights
+// 0..256. The pixel is in the low three bytes of the result.
+inline int BlendRgb(__m128i upper, __m128i lower, size_t wy, size_t wx) {
+  const __m128i top = _mm_unpacklo_epi8(upper, _mm_setzero_si128());
+  const __m128i bottom = _mm_unpacklo_epi8(lower, _mm_setzero_si128());
   // Unsigned 8.8 in 16 bits; wraps in between and comes out right.
-  __m128i column = _mm_add_epi16(_mm_slli_epi16(top, 8),
-                                 _mm_mullo_epi16(_mm_sub_epi16(bottom, top), wy));
+  __m128i column =
+      _mm_add_epi16(_mm_slli_epi16(top, 8),
+                    _mm_mullo_epi16(_mm_sub_epi16(bottom, top), LoadWeights(kWeights.vertical[wy])));
   // madd is signed: subtract 2^15 here, add 2^15 * 256 after it.
   column = _mm_xor_si128(column, _mm_set1_epi16(static_cast<int16_t>(-32768)));
   const __m128i pairs = _mm_unpacklo_epi16(column, _mm_srli_si128(column, 6));
-  __m128i sum = _mm_madd_epi16(pairs, wx);
+  __m128i sum = _mm_madd_epi16(pairs, LoadWeights(kWeights.horizontal[wx]));
   sum = _mm_srli_epi32(_mm_add_epi32(sum, _mm_set1_epi32((32768 << 8) + 32768)), 16);
   sum = _mm_packs_epi32(sum, sum);
   return _mm_cvtsi128_si32(_mm_packus_epi16(sum, sum));
 }
 
-template <>
-void WarpInside<3>(const Source& source, const RowWalk& walk, int64_t begin, int64_t end,
-                   uint8_t* out) {
+inline int WarpPixelInside(const Source& source, int64_t y, int64_t x) {
+  const uint8_t* p = source.pixels + (y >> kPositionBits) * source.stride +
+                     (x >> kPositionBits) * 3;
+  return BlendRgb(Load8(p), Load8(p + source.stride), static_cast<size_t>(Weight(y)),
+                  static_cast<size_t>(Weight(x)));
+}
+
+// For pictures of at least 2 x 3 pixels. The last pixel of an axis is its last but one with weight
+// 256, so that two rows and two columns are always there.
+inline int WarpPixelClamped(const Source& source, int64_t y, int64_t x) {
+  y = std::clamp<int64_t>(y, 0, (source.height - 1) * kOne);
+  x = std::clamp<int64_t>(x, 0, (source.width - 1) * kOne);
+  const int64_t y0 = std::min<int64_t>(y >> kPositionBits, source.height - 2);
+  const int64_t x0 = std::min<int64_t>(x >> kPositionBits, source.width - 2);
+  // The eight bytes end with the sixth at the right edge, where two more would leave the picture.
+  const int64_t back = x0 == source.width - 2 ? 2 : 0;
+  const __m128i shift = _mm_cvtsi32_si128(static_cast<int>(back * 8));
+  const uint8_t* p = source.pixels + y0 * source.stride + x0 * 3 - back;
+  return BlendRgb(_mm_srl_epi64(Load8(p), shift), _mm_srl_epi64(Load8(p + source.stride), shift),
+                  static_cast<size_t>((y - y0 * kOne) >> kWeightShift),
+                  static_cast<size_t>((x - x0 * kOne) >> kWeightShift));
+}
+
+// Pixels begin..end-1 of a row. Writes four bytes a pixel; the fourth belongs to the next one.
+template <typename PixelAt>
+void WarpRun(const RowWalk& walk, int64_t begin, int64_t end, uint8_t* out, PixelAt pixel_at) {
   if (begin >= end) return;
   int64_t y = walk.y + begin * walk.dy;
   int64_t x = walk.x + begin * walk.dx;
-  // Writes four bytes a pixel; the fourth belongs to the next pixel of this row.
   for (int64_t i = begin; i < end - 1; ++i, y += walk.dy, x += walk.dx) {
-    const int rgb = WarpPixelSse2(source, y, x);
+    const int rgb = pixel_at(y, x);
     std::memcpy(out + i * 3, &rgb, 4);
   }
-  const int rgb = WarpPixelSse2(source, y, x);
+  const int rgb = pixel_at(y, x);
   std::memcpy(out + (end - 1) * 3, &rgb, 3);
+}
+
+template <>
+void WarpInside<3>(const Source& source, const RowWalk& walk, int64_t begin, int64_t end,
+                   uint8_t* out) {
+  WarpRun(walk, begin, end, out,
+          [&source](int64_t y, int64_t x) { return WarpPixelInside(source, y, x); });
+}
+
+template <>
+void WarpClamped<3>(const Source& source, const RowWalk& walk, int64_t begin, int64_t end,
+                    uint8_t* out) {
+  if (source.height < 2 || source.width < 3) {
+    WarpClampedScalar<3>(source, walk, begin, end, out);
+    return;
+  }
+  WarpRun(walk, begin, end, out,
+          [&source](int64_t y, int64_t x) { return WarpPixelClamped(source, y, x); });
 }
 #endif
 

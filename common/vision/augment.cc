@@ -64,11 +64,6 @@ void MoveBox(const Image& in, const AugmentParams& params, const Box& box, uint8
   WarpAffine(in, matrix, box, out, out_stride);
 }
 
-void ApplyTableToBox(const LevelTable& table, int64_t row_bytes, int rows, uint8_t* out,
-                     int64_t out_stride) {
-  for (int row = 0; row < rows; ++row) ApplyTable(table, out + row * out_stride, row_bytes);
-}
-
 LevelRange WholeRange(const Image& in, const AugmentParams& params) {
   LevelRange range;
   if (params.affine.IsIdentity()) {
@@ -145,8 +140,9 @@ void AugmentBox(const Image& in, const AugmentParams& params, const Box& box, ui
   if (!params.brightness) return;
   const int64_t row_bytes = int64_t{box.width} * in.channels;
   if (!params.brightness_stretch) {
-    ApplyTableToBox(BrightnessTable(params.brightness_factor), row_bytes, box.height, out,
-                    out_stride);
+    for (int row = 0; row < box.height; ++row) {
+      ScaleLevels(params.brightness_factor, out + row * out_stride, row_bytes);
+    }
     return;
   }
   LevelRange range;
@@ -155,8 +151,9 @@ void AugmentBox(const Image& in, const AugmentParams& params, const Box& box, ui
   } else {
     range = WholeRange(in, params);
   }
-  ApplyTableToBox(StretchedBrightnessTable(params.brightness_factor, range.min, range.max),
-                  row_bytes, box.height, out, out_stride);
+  const LevelTable table =
+      StretchedBrightnessTable(params.brightness_factor, range.min, range.max);
+  for (int row = 0; row < box.height; ++row) ApplyTable(table, out + row * out_stride, row_bytes);
 }
 
 void Augment(const Image& in, const AugmentParams& params, uint8_t* out) {

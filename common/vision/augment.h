@@ -1,7 +1,7 @@
 // The random changes of one training picture: draw all parameters, then apply them together.
 //
 // Order (RECIPE): one affine, horizontal and vertical flip, brightness. The affine and the flips are
-// one warp; brightness is one table look-up pass.
+// one warp; brightness is one more pass.
 #pragma once
 
 #include <cstdint>

@@ -51,6 +51,13 @@ void ApplyTable(const LevelTable& table, uint8_t* pixels, int64_t n) {
   for (int64_t i = 0; i < n; ++i) pixels[i] = table[pixels[i]];
 }
 
+void ScaleLevels(float factor, uint8_t* pixels, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) {
+    const float value = factor * static_cast<float>(pixels[i]);
+    pixels[i] = static_cast<uint8_t>(static_cast<int>(value < 255.0F ? value : 255.0F));
+  }
+}
+
 Image AdjustBrightness(const Image& in, float factor, bool stretch) {
   Image out = in;
   const int64_t n = static_cast<int64_t>(out.pixels.size());
@@ -59,7 +66,7 @@ Image AdjustBrightness(const Image& in, float factor, bool stretch) {
     ExtendRange(out.pixels.data(), n, &range);
     ApplyTable(StretchedBrightnessTable(factor, range.min, range.max), out.pixels.data(), n);
   } else {
-    ApplyTable(BrightnessTable(factor), out.pixels.data(), n);
+    ScaleLevels(factor, out.pixels.data(), n);
   }
   return out;
 }

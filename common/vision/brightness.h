@@ -24,6 +24,9 @@ void ExtendRange(const uint8_t* pixels, int64_t n, LevelRange* range);
 
 void ApplyTable(const LevelTable& table, uint8_t* pixels, int64_t n);
 
+// BrightnessTable(factor) applied, by arithmetic that the compiler turns into vectors; factor >= 0.
+void ScaleLevels(float factor, uint8_t* pixels, int64_t n);
+
 Image AdjustBrightness(const Image& in, float factor, bool stretch);
 
 }  // namespace atelier::vision

@@ -7,6 +7,8 @@
 #include <opencv2/core/utility.hpp>
 #include <opencv2/imgproc.hpp>
 
+#include "common/vision/area_resize.h"
+
 namespace atelier::vision {
 namespace {
 
@@ -44,20 +46,6 @@ cv::Mat View(const Image& image) {
                  const_cast<uint8_t*>(image.pixels.data()));
 }
 
-void ResizeArea(const cv::Mat& source, cv::Mat* target) {
-  const bool narrower = source.cols >= target->cols;
-  const bool lower = source.rows >= target->rows;
-  if (narrower != lower) {  // shrink along one axis by area, then enlarge along the other
-    cv::Mat shrunk;
-    cv::resize(source, shrunk,
-               narrower ? cv::Size(target->cols, source.rows) : cv::Size(source.cols, target->rows),
-               0, 0, cv::INTER_AREA);
-    cv::resize(shrunk, *target, target->size(), 0, 0, cv::INTER_LINEAR);
-    return;
-  }
-  cv::resize(source, *target, target->size(), 0, 0, narrower ? cv::INTER_AREA : cv::INTER_LINEAR);
-}
-
 // The callers run one picture per thread; OpenCV's own pool would only compete with them.
 void KeepOpenCvOnThisThread() {
   static std::once_flag once;
@@ -70,14 +58,12 @@ Image Resize(const Image& image, const v1::ImageSpec& spec) {
   const int size = spec.size();
   if (image.height == size && image.width == size) return image;
   if (spec.filter() == v1::NEAREST) return ResizeNearest(image, size);
+  const bool enlarge = image.height < size && image.width < size;
+  if (spec.filter() != v1::BILINEAR && !enlarge) return ResizeByArea(image, size);
   KeepOpenCvOnThisThread();
   Image out = Image::Make(size, size, image.channels);
   cv::Mat target = View(out);
-  if (spec.filter() == v1::BILINEAR) {
-    cv::resize(View(image), target, target.size(), 0, 0, cv::INTER_LINEAR);
-  } else {
-    ResizeArea(View(image), &target);
-  }
+  cv::resize(View(image), target, target.size(), 0, 0, cv::INTER_LINEAR);
   return out;
 }
 

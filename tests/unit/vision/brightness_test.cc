@@ -25,6 +25,18 @@ TEST(Brightness, StretchSpansTheWholeRangeFirst) {
   EXPECT_EQ(table[240], 255);
 }
 
+TEST(Brightness, ArithmeticEqualsTheTableAtEveryLevel) {
+  std::vector<uint8_t> all(256);
+  for (size_t v = 0; v < 256; ++v) all[v] = static_cast<uint8_t>(v);
+  for (int step = 0; step <= 1000; ++step) {
+    const float factor = static_cast<float>(step) * 0.01F;
+    std::vector<uint8_t> scaled = all;
+    ScaleLevels(factor, scaled.data(), 256);
+    const LevelTable table = BrightnessTable(factor);
+    ASSERT_TRUE(std::equal(scaled.begin(), scaled.end(), table.begin())) << factor;
+  }
+}
+
 TEST(Brightness, APictureOfOneLevelStretchesToBlack) {
   EXPECT_EQ(AdjustBrightness(SolidImage(4, 90), 1.3F, true).pixels, SolidImage(4, 0).pixels);
 }
