@@ -1,0 +1,59 @@
+// Decides at the door whether a request may enter: overload is refused at once, with a hint when to
+// come back, instead of growing queues.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <optional>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "common/concurrency/mutex.h"
+#include "services/aggregator/request_limits.h"
+
+namespace atelier::aggregator {
+
+// Thread-safe. Outlives its tickets.
+class Admission {
+ public:
+  explicit Admission(const RequestLimits& limits);
+
+  // Room held until destroyed.
+  class Ticket {
+   public:
+    ~Ticket();
+    Ticket(const Ticket&) = delete;
+    Ticket& operator=(const Ticket&) = delete;
+
+   private:
+    friend class Admission;
+    Ticket(Admission& owner, int pictures, int64_t bytes);
+    Admission& owner_;
+    const int pictures_;
+    const int64_t bytes_;
+  };
+
+  // Unavailable with pushback (PushbackOf) when full; a request dearer than the whole bound enters
+  // alone. Unavailable after Close().
+  absl::StatusOr<std::unique_ptr<Ticket>> Enter(int pictures, int64_t bytes);
+  void Close();
+  bool closed() const;
+  // False when tickets are still out at the deadline.
+  bool WaitEmpty(std::chrono::steady_clock::time_point deadline);
+  int64_t bytes() const;
+
+ private:
+  const RequestLimits limits_;
+  mutable Mutex mutex_;
+  CondVar left_;
+  bool closed_ ABSL_GUARDED_BY(mutex_) = false;
+  int requests_ ABSL_GUARDED_BY(mutex_) = 0;
+  int pictures_ ABSL_GUARDED_BY(mutex_) = 0;
+  int64_t bytes_ ABSL_GUARDED_BY(mutex_) = 0;
+};
+
+// The wait an overload status asks for; nothing for other statuses.
+std::optional<std::chrono::milliseconds> PushbackOf(const absl::Status& status);
+
+}  // namespace atelier::aggregator

@@ -1,0 +1,152 @@
+// atelier-aggregator: parses flags, builds the graph, waits.
+#include <CLI/CLI.hpp>
+#include <prometheus/registry.h>
+
+#include <algorithm>
+#include <cctype>
+#include <cstdio>
+#include <map>
+
+#include "common/base/logging.h"
+#include "common/concurrency/mutex.h"
+#include "common/concurrency/shutdown.h"
+#include "common/nn/runtime.h"
+#include "common/rpc/channel.h"
+#include "common/rpc/server.h"
+#include "services/aggregator/service.h"
+
+namespace atelier::aggregator {
+namespace {
+
+struct Flags {
+  ServiceOptions service;
+  rpc::ServerOptions server;
+  int threads = 0;
+  int64_t deadline_ms = 30'000;
+  int64_t drain_ms = 30'000;
+};
+
+// Predict takes pictures: the larger of the receive limits.
+constexpr int kMaxReceiveBytes = 16 << 20;
+
+template <typename Value>
+CLI::Option* Flag(CLI::App& app, const std::string& name, Value& value, const std::string& help) {
+  std::string env = "ATELIER_" + name;
+  for (char& c : env) {
+    c = c == '-' ? '_' : static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
+  }
+  return app.add_option("--" + name, value, help)->envname(env)->capture_default_str();
+}
+
+void AddFlags(CLI::App& app, Flags& flags) {
+  static const std::map<std::string, LocalMembers> kLocal = {
+      {"on", LocalMembers::kFallback}, {"off", LocalMembers::kOff}, {"only", LocalMembers::kOnly}};
+  flags.server.listen = "127.0.0.1:7080";
+  Flag(app, "listen", flags.server.listen, "HOST:PORT to serve at; metrics are on the port + 1000");
+  app.add_flag("--insecure", flags.server.insecure, "Listen beyond loopback in plain text")
+      ->envname("ATELIER_INSECURE");
+  Flag(app, "http-port", flags.server.http_port, "Port of the metrics; -1: gRPC port + 1000");
+  Flag(app, "coordinator", flags.service.coordinator, "HOST:PORT of the coordinator to follow");
+  Flag(app, "name", flags.service.ensemble_name,
+       "Ensemble to serve; empty: the one promoted last");
+  Flag(app, "ensemble-version", flags.service.ensemble_version,
+       "Serve this version of --name instead of the promoted one; 0: follow promotions");
+  Flag(app, "run", flags.service.run_directory, "Run directory to serve instead of a coordinator's");
+  Flag(app, "local-fallback", flags.service.local,
+       "Members in this process: on (when no trainer answers), off, only (no trainers)")
+      ->transform(CLI::CheckedTransformer(kLocal, CLI::ignore_case).description("on|off|only"))
+      ->default_str("on");
+  Flag(app, "min-members", flags.service.min_members,
+       "Members that must answer; 0: what the version says")->check(CLI::NonNegativeNumber);
+  Flag(app, "deadline-ms", flags.deadline_ms, "Deadline of calls that bring none")
+      ->check(CLI::PositiveNumber);
+  Flag(app, "drain-ms", flags.drain_ms, "Time running requests get on SIGTERM")
+      ->check(CLI::NonNegativeNumber);
+  Flag(app, "decode-threads", flags.service.decode_threads, "Threads that decode pictures")
+      ->check(CLI::PositiveNumber);
+  Flag(app, "inference-threads", flags.service.inference_threads, "In-process forwards at a time")
+      ->check(CLI::PositiveNumber);
+  Flag(app, "threads", flags.threads, "LibTorch's threads; 0: all cores");
+  Flag(app, "device", flags.service.device, "Device of in-process members: auto, cpu, cuda:N");
+  app.footer(
+      "Examples:\n"
+      "  atelier-aggregator --coordinator 127.0.0.1:7070\n"
+      "  atelier-aggregator --coordinator 127.0.0.1:7070 --name paintings --local-fallback off\n"
+      "  atelier-aggregator --run runs/paintings --listen 127.0.0.1:7080");
+}
+
+int Fail(const absl::Status& status) {
+  std::fprintf(stderr, "atelier-aggregator: %s\n", std::string(status.message()).c_str());
+  return absl::IsInvalidArgument(status) ? 2 : 1;
+}
+
+// Set by the signal thread, awaited by main.
+class StopRequest {
+ public:
+  void Set() {
+    MutexLock lock(mutex_);
+    set_ = true;
+    changed_.NotifyAll();
+  }
+  void Wait() {
+    MutexLock lock(mutex_);
+    changed_.Wait(mutex_, [&]() ABSL_NO_THREAD_SAFETY_ANALYSIS { return set_; });
+  }
+
+ private:
+  Mutex mutex_;
+  CondVar changed_;
+  bool set_ ABSL_GUARDED_BY(mutex_) = false;
+};
+
+int Serve(const Flags& flags, StopRequest& stop) {
+  auto service = Service::Create(flags.service, rpc::MakeTcpChannelFactory());
+  if (!service.ok()) return Fail(service.status());
+  auto server = rpc::RpcServer::Start(flags.server, (*service)->services());
+  if (!server.ok()) return Fail(server.status());
+  if (const absl::Status started = (*service)->Start(); !started.ok()) {
+    server->reset();  // before the service it carries
+    return Fail(started);
+  }
+  (*server)->SetServing(true);
+  LogInfo("listening on %s (port %d, metrics on %d)", flags.server.listen, (*server)->port(),
+          (*server)->http_port());
+  stop.Wait();
+  LogInfo("draining");
+  (*server)->SetServing(false);
+  const bool drained = (*service)->Drain(std::chrono::milliseconds(flags.drain_ms));
+  (*server)->Shutdown(std::chrono::seconds(1));
+  server->reset();
+  LogInfo("stopped%s", drained ? "" : "; requests were cut off");
+  return 0;
+}
+
+int Run(Flags flags) {
+  // First: threads started later inherit the blocked signals.
+  StopRequest stop;
+  ShutdownSignals signals([&](int) { stop.Set(); });
+  nn::SetThreads(flags.threads);
+  if (const absl::Status blas = nn::CheckBlas(); !blas.ok()) LogError("%s", blas.ToString());
+  flags.service.metrics = flags.server.metrics = std::make_shared<prometheus::Registry>();
+  flags.service.limits.imposed_deadline = std::chrono::milliseconds(flags.deadline_ms);
+  flags.server.max_receive_bytes = kMaxReceiveBytes;
+  return Serve(flags, stop);
+}
+
+int Main(int argc, char** argv) {
+  CLI::App app{"Serves an ensemble: the Open Inference Protocol and atelier.v1 on one port."};
+  Flags flags;
+  AddFlags(app, flags);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : 2;
+  }
+  SetLogName("aggregator");
+  return Run(std::move(flags));
+}
+
+}  // namespace
+}  // namespace atelier::aggregator
+
+int main(int argc, char** argv) { return atelier::aggregator::Main(argc, argv); }
