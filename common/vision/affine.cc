@@ -118,8 +118,8 @@ void WarpInside(const Source& source, const RowWalk& walk, int64_t begin, int64_
   for (int64_t i = begin; i < end; ++i) {
     const int64_t y = walk.y + i * walk.dy;
     const int64_t x = walk.x + i * walk.dx;
-    const uint8_t* p = source.pixels + (y >> kPositionBits) * source.stride +
-                       (x >> kPositionBits) * kChannels;
+    const uint8_t* p =
+        source.pixels + (y >> kPositionBits) * source.stride + (x >> kPositionBits) * kChannels;
     const uint8_t* q = p + source.stride;
     for (int c = 0; c < kChannels; ++c) {
       out[i * kChannels + c] =
@@ -162,9 +162,9 @@ inline int BlendRgb(__m128i upper, __m128i lower, size_t wy, size_t wx) {
   const __m128i top = _mm_unpacklo_epi8(upper, _mm_setzero_si128());
   const __m128i bottom = _mm_unpacklo_epi8(lower, _mm_setzero_si128());
   // Unsigned 8.8 in 16 bits; wraps in between and comes out right.
-  __m128i column =
-      _mm_add_epi16(_mm_slli_epi16(top, 8),
-                    _mm_mullo_epi16(_mm_sub_epi16(bottom, top), LoadWeights(kWeights.vertical[wy])));
+  __m128i column = _mm_add_epi16(
+      _mm_slli_epi16(top, 8),
+      _mm_mullo_epi16(_mm_sub_epi16(bottom, top), LoadWeights(kWeights.vertical[wy])));
   // madd is signed: subtract 2^15 here, add 2^15 * 256 after it.
   column = _mm_xor_si128(column, _mm_set1_epi16(static_cast<int16_t>(-32768)));
   const __m128i pairs = _mm_unpacklo_epi16(column, _mm_srli_si128(column, 6));
@@ -175,8 +175,8 @@ inline int BlendRgb(__m128i upper, __m128i lower, size_t wy, size_t wx) {
 }
 
 inline int WarpPixelInside(const Source& source, int64_t y, int64_t x) {
-  const uint8_t* p = source.pixels + (y >> kPositionBits) * source.stride +
-                     (x >> kPositionBits) * 3;
+  const uint8_t* p =
+      source.pixels + (y >> kPositionBits) * source.stride + (x >> kPositionBits) * 3;
   return BlendRgb(Load8(p), Load8(p + source.stride), static_cast<size_t>(Weight(y)),
                   static_cast<size_t>(Weight(x)));
 }
@@ -235,7 +235,7 @@ void Warp(const Image& in, const AffineMatrix& m, const Box& box, uint8_t* out,
           int64_t out_stride) {
   const Source source{in.pixels.data(), int64_t{in.width} * kChannels, in.height, in.width};
   const int64_t row_limit = (int64_t{in.height} - 1) * kOne;
-  const int64_t col_limit = (int64_t{in.width} - kColumnsNeeded<kChannels>) * kOne;
+  const int64_t col_limit = (int64_t{in.width} - kColumnsNeeded<kChannels>)*kOne;
   const int64_t round = int64_t{1} << (kWeightShift - 1);
   for (int row = 0; row < box.height; ++row) {
     const double r = box.top + row;
@@ -266,9 +266,8 @@ AffineMatrix MakeAffineMatrix(const AffineParams& params, int height, int width,
   const double shear = Radians(params.shear_degrees);
   const double row_centre = height / 2.0 + centre_offset;
   const double col_centre = width / 2.0 + centre_offset;
-  const Matrix3 rotation = {std::cos(theta), -std::sin(theta), 0,
-                            std::sin(theta), std::cos(theta),  0,
-                            0,               0,                1};
+  const Matrix3 rotation = {
+      std::cos(theta), -std::sin(theta), 0, std::sin(theta), std::cos(theta), 0, 0, 0, 1};
   const Matrix3 shift = {1, 0, params.shift_rows, 0, 1, params.shift_cols, 0, 0, 1};
   const Matrix3 shearing = {1, -std::sin(shear), 0, 0, std::cos(shear), 0, 0, 0, 1};
   const Matrix3 zoom = {params.zoom_rows, 0, 0, 0, params.zoom_cols, 0, 0, 0, 1};

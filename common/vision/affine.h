@@ -1,9 +1,10 @@
-// One affine warp, as Keras' apply_affine_transform: bilinear, pixels outside take the nearest edge.
+// One affine warp, as Keras' apply_affine_transform: bilinear, pixels outside take the nearest
+// edge.
 //
 // Output pixel (row, col) takes the input at M * (row, col, 1), in pixel-centre coordinates where
-// pixel i is at i. M = T(c) * Rotation * Shift * Shear * Zoom * T(-c), the order and signs of Keras-
-// Preprocessing 1.1.2 (TF 2.4) and Keras 3. The centre c is S/2 - 0.5 (Keras 3, the true middle of
-// the pixel grid); TF 2.4 uses S/2 + 0.5, which moves the picture by up to a pixel.
+// pixel i is at i. M = T(c) * Rotation * Shift * Shear * Zoom * T(-c), the order and signs of
+// Keras- Preprocessing 1.1.2 (TF 2.4) and Keras 3. The centre c is S/2 - 0.5 (Keras 3, the true
+// middle of the pixel grid); TF 2.4 uses S/2 + 0.5, which moves the picture by up to a pixel.
 #pragma once
 
 #include <array>
@@ -18,8 +19,8 @@ struct AffineParams {
   double shift_rows = 0;     // Keras' tx: pixels along the height
   double shift_cols = 0;     // Keras' ty: pixels along the width
   double shear_degrees = 0;
-  double zoom_rows = 1;      // Keras' zx; > 1 shows more of the picture
-  double zoom_cols = 1;      // Keras' zy
+  double zoom_rows = 1;  // Keras' zx; > 1 shows more of the picture
+  double zoom_cols = 1;  // Keras' zy
   bool IsIdentity() const;
 };
 
@@ -47,10 +48,10 @@ struct Box {
   bool operator==(const Box&) const = default;
 };
 
-// Writes the pixels `box` of the warped picture to `out`, whose pixel (0, 0) is the box's corner and
-// whose rows are `out_stride` bytes apart. Values are rounded to nearest. Sub-pixel positions are
-// multiples of 1/256, so a value may differ from exact interpolation by one level or two at hard
-// edges. Pure; thread-safe; allocates nothing.
+// Writes the pixels `box` of the warped picture to `out`, whose pixel (0, 0) is the box's corner
+// and whose rows are `out_stride` bytes apart. Values are rounded to nearest. Sub-pixel positions
+// are multiples of 1/256, so a value may differ from exact interpolation by one level or two at
+// hard edges. Pure; thread-safe; allocates nothing.
 void WarpAffine(const Image& in, const AffineMatrix& matrix, const Box& box, uint8_t* out,
                 int64_t out_stride);
 

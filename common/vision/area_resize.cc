@@ -107,7 +107,8 @@ Image ResizeByArea(const Image& image, int size) {
   const Axis cols = MakeAxis(image.width, size);
   Image out = Image::Make(size, size, image.channels);
   // One float beyond the last pixel is loaded and not used.
-  std::vector<float> line(static_cast<size_t>(image.width) * static_cast<size_t>(image.channels) + 1);
+  std::vector<float> line(static_cast<size_t>(image.width) * static_cast<size_t>(image.channels) +
+                          1);
   uint8_t* to = out.pixels.data();
   for (const Taps& taps : rows.taps) {
     SumRows(image, taps, rows.weights.data() + taps.first_weight, line.data());

@@ -119,7 +119,9 @@ uint64_t StreamSeed(uint64_t seed, SampleStream stream) {
 
 AugmentParams DrawAugmentation(const v1::AugmentationSpec& spec, int height, int width,
                                uint64_t seed, uint32_t epoch, uint32_t sample) {
-  const auto coin = [&](RandomOp op) { return CounterRng(seed, epoch, sample, op).Uniform() < 0.5; };
+  const auto coin = [&](RandomOp op) {
+    return CounterRng(seed, epoch, sample, op).Uniform() < 0.5;
+  };
   AugmentParams params;
   params.affine = DrawAffine(spec, height, width, seed, epoch, sample);
   params.horizontal_flip = spec.horizontal_flip() && coin(RandomOp::kHorizontalFlip);
@@ -147,12 +149,12 @@ void AugmentBox(const Image& in, const AugmentParams& params, const Box& box, ui
   }
   LevelRange range;
   if (box == Box{0, 0, in.height, in.width}) {
-    for (int row = 0; row < box.height; ++row) ExtendRange(out + row * out_stride, row_bytes, &range);
+    for (int row = 0; row < box.height; ++row)
+      ExtendRange(out + row * out_stride, row_bytes, &range);
   } else {
     range = WholeRange(in, params);
   }
-  const LevelTable table =
-      StretchedBrightnessTable(params.brightness_factor, range.min, range.max);
+  const LevelTable table = StretchedBrightnessTable(params.brightness_factor, range.min, range.max);
   for (int row = 0; row < box.height; ++row) ApplyTable(table, out + row * out_stride, row_bytes);
 }
 

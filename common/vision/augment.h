@@ -1,7 +1,7 @@
 // The random changes of one training picture: draw all parameters, then apply them together.
 //
-// Order (RECIPE): one affine, horizontal and vertical flip, brightness. The affine and the flips are
-// one warp; brightness is one more pass.
+// Order (RECIPE): one affine, horizontal and vertical flip, brightness. The affine and the flips
+// are one warp; brightness is one more pass.
 #pragma once
 
 #include <cstdint>
@@ -26,7 +26,8 @@ struct AugmentParams {
 // shear 0..89, zoom 0..0.9, shifts 0..1; all finite.
 absl::Status ValidateAugmentation(const v1::AugmentationSpec& spec);
 
-// Stream 0 is the batch itself, stream 1 the CutMix partners: the same sample looks different there.
+// Stream 0 is the batch itself, stream 1 the CutMix partners: the same sample looks different
+// there.
 enum class SampleStream : uint32_t { kMain = 0, kPartner = 1 };
 
 // Seed of a stream; the main stream's is the plan's own.

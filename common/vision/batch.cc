@@ -31,8 +31,7 @@ absl::StatusOr<std::shared_ptr<const Image>> Fetch(const v1::DataPlan& plan, uin
 
 absl::StatusOr<int32_t> ClassOf(const LabelView& labels, uint32_t sample) {
   if (labels.classes == 0) return -1;
-  if (sample >= labels.class_of_sample.size() ||
-      labels.class_of_sample[sample] >= labels.classes) {
+  if (sample >= labels.class_of_sample.size() || labels.class_of_sample[sample] >= labels.classes) {
     return absl::FailedPreconditionError(
         absl::StrFormat("sample %d has no class among the plan's %d", sample, labels.classes));
   }
@@ -47,8 +46,7 @@ absl::Status CheckStep(const EpochPlan& epoch_plan, int32_t step) {
 
 absl::Status PastePartner(const v1::DataPlan& plan, uint32_t epoch, uint32_t partner,
                           const CutMixDraw& draw, const LabelView& labels,
-                          const SampleAccessor& accessor, uint8_t* pixels,
-                          std::span<float> label) {
+                          const SampleAccessor& accessor, uint8_t* pixels, std::span<float> label) {
   ATELIER_ASSIGN_OR_RETURN(const std::shared_ptr<const Image> image,
                            Fetch(plan, partner, accessor));
   const AugmentParams params =

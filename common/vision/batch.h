@@ -17,8 +17,7 @@ namespace atelier::vision {
 
 // The decoded picture of a sample, resized to plan.image. May be called from several threads; a
 // cache sits behind it.
-using SampleAccessor =
-    std::function<absl::StatusOr<std::shared_ptr<const Image>>(uint32_t sample)>;
+using SampleAccessor = std::function<absl::StatusOr<std::shared_ptr<const Image>>(uint32_t sample)>;
 
 struct AssembledBatch {
   int32_t size = 0;

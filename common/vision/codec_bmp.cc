@@ -24,8 +24,7 @@ absl::StatusOr<Image> DecodeBmp(std::string_view bytes, const PictureInfo& info)
       return image;
     }
     cv::Mat rgb(image.height, image.width, CV_8UC3, image.pixels.data());
-    cv::cvtColor(decoded, rgb,
-                 decoded.channels() == 1 ? cv::COLOR_GRAY2RGB : cv::COLOR_BGR2RGB);
+    cv::cvtColor(decoded, rgb, decoded.channels() == 1 ? cv::COLOR_GRAY2RGB : cv::COLOR_BGR2RGB);
   } catch (const cv::Exception&) {
     return damaged;
   }

@@ -1,8 +1,9 @@
 // libjpeg directly: OpenCV 4.6 returns a partial picture for a cut file and says nothing.
-#include <cstdio>  // jpeglib.h needs it
-
+// clang-format off
+#include <cstdio>  // jpeglib.h needs it before
 #include <jpeglib.h>
 #include <jerror.h>
+// clang-format on
 
 #include <csetjmp>
 #include <cstring>
@@ -99,8 +100,7 @@ bool Read(JpegReader* reader, std::string_view bytes, const PictureInfo& info, u
     std::strcpy(reader->message, "it states two sizes");
     return false;
   }
-  const bool cmyk =
-      decoder->jpeg_color_space == JCS_CMYK || decoder->jpeg_color_space == JCS_YCCK;
+  const bool cmyk = decoder->jpeg_color_space == JCS_CMYK || decoder->jpeg_color_space == JCS_YCCK;
   decoder->out_color_space = cmyk ? JCS_CMYK : JCS_RGB;
   jpeg_start_decompress(decoder);
   if (cmyk) {
@@ -125,8 +125,7 @@ absl::StatusOr<Image> DecodeJpeg(std::string_view bytes, const PictureInfo& info
   const bool ok = Read(&reader, bytes, info, image.pixels.data());
   jpeg_destroy_decompress(&reader.decoder);
   if (ok) return image;
-  return absl::InvalidArgumentError(
-      absl::StrCat("the JPEG is cut or damaged: ", reader.message));
+  return absl::InvalidArgumentError(absl::StrCat("the JPEG is cut or damaged: ", reader.message));
 }
 
 }  // namespace atelier::vision

@@ -74,8 +74,7 @@ bool ReadRows(PngReader* reader, int64_t height, int64_t stride, uint8_t* out) {
 }
 
 absl::Status Damaged(const PngReader& reader) {
-  return absl::InvalidArgumentError(
-      absl::StrCat("the PNG is cut or damaged: ", reader.message));
+  return absl::InvalidArgumentError(absl::StrCat("the PNG is cut or damaged: ", reader.message));
 }
 
 }  // namespace

@@ -17,8 +17,8 @@
 namespace atelier::vision {
 
 struct CutMixDraw {
-  bool apply = false;       // false: the picture and its label stay as they are
-  Box box;                  // what is taken from the partner, same place in both pictures
+  bool apply = false;         // false: the picture and its label stay as they are
+  Box box;                    // what is taken from the partner, same place in both pictures
   double partner_weight = 0;  // label = (1 - w) * own + w * partner's
 };
 

@@ -16,10 +16,14 @@ namespace {
 absl::StatusOr<Image> DecodeByFormat(std::string_view bytes, const PictureInfo& info) {
   try {
     switch (info.format) {
-      case PictureFormat::kJpeg: return DecodeJpeg(bytes, info);
-      case PictureFormat::kPng: return DecodePng(bytes, info);
-      case PictureFormat::kWebp: return DecodeWebp(bytes, info);
-      case PictureFormat::kBmp: return DecodeBmp(bytes, info);
+      case PictureFormat::kJpeg:
+        return DecodeJpeg(bytes, info);
+      case PictureFormat::kPng:
+        return DecodePng(bytes, info);
+      case PictureFormat::kWebp:
+        return DecodeWebp(bytes, info);
+      case PictureFormat::kBmp:
+        return DecodeBmp(bytes, info);
     }
   } catch (const std::bad_alloc&) {
     return absl::ResourceExhaustedError("not enough memory to decode the picture");

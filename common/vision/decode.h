@@ -1,6 +1,6 @@
-// Encoded bytes to Image, refusing before any allocation. Allow-list by magic: JPEG, PNG, WebP, BMP.
-// One rule for training and serving: EXIF orientation applied, alpha composed over white, CMYK and
-// palette and grey become RGB, 16-bit is cut to its high byte; the first frame of an animation.
+// Encoded bytes to Image, refusing before any allocation. Allow-list by magic: JPEG, PNG, WebP,
+// BMP. One rule for training and serving: EXIF orientation applied, alpha composed over white, CMYK
+// and palette and grey become RGB, 16-bit is cut to its high byte; the first frame of an animation.
 #pragma once
 
 #include <string>
@@ -29,12 +29,14 @@ struct PictureHeader {
   int oriented_height = 0;
 };
 
-// Reads only the header. InvalidArgument: not one of the formats, cut, zero size. ResourceExhausted:
-// over a limit (the message says which, the value and the limit). Pure; thread-safe.
+// Reads only the header. InvalidArgument: not one of the formats, cut, zero size.
+// ResourceExhausted: over a limit (the message says which, the value and the limit). Pure;
+// thread-safe.
 absl::StatusOr<PictureHeader> ReadPictureHeader(std::string_view bytes, const DecodeLimits& limits);
 
-// ReadPictureHeader, then decodes to RGB (channels 3) or grey (channels 1: ITU-R 601 luma as Pillow's
-// "L"). Truncated or damaged data is InvalidArgument, never a partial picture. Thread-safe.
+// ReadPictureHeader, then decodes to RGB (channels 3) or grey (channels 1: ITU-R 601 luma as
+// Pillow's "L"). Truncated or damaged data is InvalidArgument, never a partial picture.
+// Thread-safe.
 absl::StatusOr<Image> DecodePicture(std::string_view bytes, int channels,
                                     const DecodeLimits& limits = {});
 

@@ -1,7 +1,6 @@
-#include <vector>
-
 #include <opencv2/imgcodecs.hpp>
 #include <opencv2/imgproc.hpp>
+#include <vector>
 
 #include "common/vision/decode.h"
 

@@ -10,8 +10,7 @@ namespace {
 
 std::vector<uint32_t> Shuffled(std::span<const uint32_t> samples, uint64_t seed, uint32_t epoch,
                                RandomOp op) {
-  std::vector<uint32_t> order =
-      Permutation(static_cast<uint32_t>(samples.size()), seed, epoch, op);
+  std::vector<uint32_t> order = Permutation(static_cast<uint32_t>(samples.size()), seed, epoch, op);
   for (uint32_t& place : order) place = samples[place];
   return order;
 }

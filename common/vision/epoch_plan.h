@@ -20,7 +20,7 @@ class EpochPlan {
 
   uint32_t epoch() const { return epoch_; }
   int32_t steps() const;
-  // Main stream's samples of a step, 0 <= step < steps().
+  // Main stream's samples of a step, 0 <= step < steps(); a view into this plan.
   std::span<const uint32_t> Step(int32_t step) const;
   // The samples at the same places of the second, independently shuffled stream; empty when CutMix
   // is off in this epoch. (Without shuffle the second stream is shuffled all the same.)

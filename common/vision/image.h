@@ -1,4 +1,5 @@
-// A decoded picture: uint8, HWC, RGB or grey, values 0..255. No OpenCV type crosses this folder's edge.
+// A decoded picture: uint8, HWC, RGB or grey, values 0..255. No OpenCV type crosses this folder's
+// edge.
 #pragma once
 
 #include <cstddef>
@@ -10,8 +11,8 @@ namespace atelier::vision {
 struct Image {
   int height = 0;
   int width = 0;
-  int channels = 0;              // 3 (RGB) or 1 (grey)
-  std::vector<uint8_t> pixels;   // height * width * channels, row-major HWC
+  int channels = 0;             // 3 (RGB) or 1 (grey)
+  std::vector<uint8_t> pixels;  // height * width * channels, row-major HWC
 
   static Image Make(int height, int width, int channels) {
     return {height, width, channels,

@@ -12,8 +12,8 @@ constexpr uint64_t kSignature = 8;
 constexpr uint64_t kOverhead = 12;  // length, type, CRC
 
 uint32_t Crc(std::string_view bytes) {
-  return static_cast<uint32_t>(crc32(0, reinterpret_cast<const Bytef*>(bytes.data()),
-                                     static_cast<uInt>(bytes.size())));
+  return static_cast<uint32_t>(
+      crc32(0, reinterpret_cast<const Bytef*>(bytes.data()), static_cast<uInt>(bytes.size())));
 }
 
 }  // namespace

@@ -14,8 +14,8 @@ struct PictureInfo {
   PictureFormat format = PictureFormat::kJpeg;
   int64_t width = 0;  // as stored
   int64_t height = 0;
-  int orientation = 1;    // EXIF, 1..8
-  bool animated = false;  // WebP only; APNG readers see the first frame anyway
+  int orientation = 1;     // EXIF, 1..8
+  bool animated = false;   // WebP only; APNG readers see the first frame anyway
   bool has_alpha = false;  // BMP only: the header declares an alpha mask
   // Not empty: what is missing or wrong behind the size. Reported after the limits, so that a
   // giant is called a giant.

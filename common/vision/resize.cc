@@ -2,10 +2,9 @@
 
 #include <algorithm>
 #include <mutex>
-#include <vector>
-
 #include <opencv2/core/utility.hpp>
 #include <opencv2/imgproc.hpp>
+#include <vector>
 
 #include "common/vision/area_resize.h"
 

@@ -79,9 +79,8 @@ absl::StatusOr<Split> StratifiedSplit(std::span<const int32_t> classes, double f
       StratifyCounts(counts, n - validation, validation, static_cast<uint32_t>(seed));
   for (size_t k = 0; k < members.size(); ++k) {
     const auto& items = members[k];
-    const auto order =
-        Permutation(static_cast<uint32_t>(items.size()), seed,
-                    static_cast<uint32_t>(classes[items.front()]), RandomOp::kSplit);
+    const auto order = Permutation(static_cast<uint32_t>(items.size()), seed,
+                                   static_cast<uint32_t>(classes[items.front()]), RandomOp::kSplit);
     for (size_t i = 0; i < items.size(); ++i) {
       const bool kept = static_cast<int64_t>(i) < parts.validation[k];
       (kept ? split.validation : split.training).push_back(items[order[i]]);

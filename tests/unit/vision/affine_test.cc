@@ -45,8 +45,8 @@ TEST(Affine, EqualsTheDefinitionForManyMatricesSizesAndChannels) {
     const int width = 1 + static_cast<int>(rng.UniformInt(40));
     const int channels = i % 2 == 0 ? 3 : 1;
     const Image in = WavyImage(height, width, channels, i);
-    const AffineParams params{rng.Uniform(-180, 180), rng.Uniform(-9, 9), rng.Uniform(-9, 9),
-                              rng.Uniform(-40, 40), rng.Uniform(0.2, 2), rng.Uniform(0.2, 2)};
+    const AffineParams params{rng.Uniform(-180, 180), rng.Uniform(-9, 9),  rng.Uniform(-9, 9),
+                              rng.Uniform(-40, 40),   rng.Uniform(0.2, 2), rng.Uniform(0.2, 2)};
     const AffineMatrix matrix =
         FlipOutput(MakeAffineMatrix(params, height, width), height, width, i % 3 == 0, i % 5 == 0);
     EXPECT_EQ(PartBeyond(WarpAffine(in, matrix), ExactWarp(in, matrix), 2), 0.0)
@@ -92,7 +92,8 @@ TEST(Affine, ABoxIsThatPartOfTheWholeAndNothingElseIsTouched) {
   const Image in = WavyImage(40, 33, 3);
   const AffineMatrix matrix = MakeAffineMatrix({-14, 0, 0, 3, 0.8, 1.2}, 40, 33);
   const Image whole = WarpAffine(in, matrix);
-  for (const Box& box : {Box{0, 0, 40, 33}, Box{5, 7, 11, 3}, Box{39, 32, 1, 1}, Box{0, 30, 40, 3}}) {
+  for (const Box& box :
+       {Box{0, 0, 40, 33}, Box{5, 7, 11, 3}, Box{39, 32, 1, 1}, Box{0, 30, 40, 3}}) {
     Image target = SolidImage(64, 77);
     const int64_t stride = 64 * 3;
     WarpAffine(in, matrix, box, target.pixels.data() + 2 * stride + 3 * 3, stride);
@@ -104,7 +105,8 @@ TEST(Affine, ABoxIsThatPartOfTheWholeAndNothingElseIsTouched) {
         const int expected =
             inside ? whole.pixels[static_cast<size_t>((box.top + r) * 33 * 3 + box.left * 3 + c)]
                    : 77;
-        ASSERT_EQ(target.pixels[static_cast<size_t>(row * stride + i)], expected) << row << " " << i;
+        ASSERT_EQ(target.pixels[static_cast<size_t>(row * stride + i)], expected)
+            << row << " " << i;
       }
     }
   }

@@ -66,9 +66,9 @@ TEST(BadPictures, WhatIsNoPictureIsRefusedByContent) {
 }
 
 TEST(BadPictures, EveryCutOfEveryFormatIsRefused) {
-  for (const char* name : {"plain.jpg", "progressive.jpg", "grey.jpg", "cmyk.jpg", "rgb.png",
-                           "interlaced.png", "palette.png", "lossy.webp", "lossless.webp",
-                           "animated.webp", "rgb.bmp", "palette.bmp"}) {
+  for (const char* name :
+       {"plain.jpg", "progressive.jpg", "grey.jpg", "cmyk.jpg", "rgb.png", "interlaced.png",
+        "palette.png", "lossy.webp", "lossless.webp", "animated.webp", "rgb.bmp", "palette.bmp"}) {
     const std::string whole = ReadTestData(name);
     ASSERT_THAT(DecodePicture(whole, 3), IsOk()) << name;
     for (size_t size = 0; size < whole.size(); ++size) {

@@ -56,7 +56,8 @@ TEST_F(BatchTest, PlainBatchHasThePicturesAndOneHotLabelsInOrder) {
   EXPECT_EQ(batch.height, kSize);
   EXPECT_EQ(batch.channels, 3);
   ASSERT_EQ(batch.pixels.size(), 2 * kPicture);
-  const auto ids = Epoch(0).Step(2);
+  const EpochPlan epoch_plan = Epoch(0);
+  const auto ids = epoch_plan.Step(2);
   for (size_t place = 0; place < 2; ++place) {
     EXPECT_EQ(batch.sample_ids[place], ids[place]);
     EXPECT_EQ(Pixels(batch, place)[77], 10 * ids[place] + 5);
@@ -119,9 +120,9 @@ TEST_F(BatchTest, SlotsOneByOneAreTheBatch) {
   for (size_t place = 0; place < 4; ++place) {
     std::vector<uint8_t> pixels(kPicture);
     std::vector<float> label(3);
-    ASSERT_TRUE(AssembleSlot(plan_, Epoch(0), 0, place, labels(), accessor_, pixels.data(),
-                             label.data())
-                    .ok());
+    ASSERT_TRUE(
+        AssembleSlot(plan_, Epoch(0), 0, place, labels(), accessor_, pixels.data(), label.data())
+            .ok());
     EXPECT_TRUE(std::equal(pixels.begin(), pixels.end(), Pixels(batch, place)));
     EXPECT_TRUE(std::equal(label.begin(), label.end(), batch.labels.begin() + place * 3));
   }

@@ -10,9 +10,7 @@
 namespace atelier::vision {
 namespace {
 
-bool IsLossy(const std::string& name) {
-  return name.ends_with(".jpg") || name == "lossy.webp";
-}
+bool IsLossy(const std::string& name) { return name.ends_with(".jpg") || name == "lossy.webp"; }
 
 TEST(Decode, EveryKindOfPictureBecomesTheExpectedPixels) {
   const auto rows = ReadRows("expected.csv");
