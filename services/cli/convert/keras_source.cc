@@ -85,8 +85,8 @@ absl::StatusOr<Source> ReadLegacy(const std::shared_ptr<Hdf5File>& file, const s
       const std::string path = absl::StrCat(group, "/", weight);
       const Hdf5File::Dataset* dataset = file->Find(path);
       if (dataset == nullptr) {
-        return absl::InvalidArgumentError(absl::StrCat(
-            "weight_names of \"", name, "\" lists \"", weight, "\", but there is no such tensor"));
+        return absl::InvalidArgumentError(absl::StrCat("weight_names of \"", name, "\" lists \"",
+                                                       weight, "\", but there is no such tensor"));
       }
       used.insert(path);
       tensors.push_back(file->ToSourceTensor(*dataset, weight));

@@ -12,7 +12,7 @@ namespace atelier::convert {
 namespace {
 
 absl::Status Limit(__rlimit_resource resource, const char* name, uint64_t value) {
-  struct rlimit limit {};
+  struct rlimit limit{};
   if (::getrlimit(resource, &limit) != 0) {
     return absl::UnavailableError(absl::StrCat("getrlimit ", name, ": ", std::strerror(errno)));
   }

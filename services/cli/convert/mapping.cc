@@ -101,8 +101,8 @@ void MatchInSequence(const Source& source, const std::vector<TargetLayer>& targe
   for (size_t i = 0; i < targets.size(); ++i) {
     if (offset + i >= layers.size()) {
       attempt->status = absl::FailedPreconditionError(
-          absl::StrCat("layer ", i, " (", targets[i].name, "): the file ends after ",
-                       layers.size(), " layers with weights; ", targets.size(), " are needed"));
+          absl::StrCat("layer ", i, " (", targets[i].name, "): the file ends after ", layers.size(),
+                       " layers with weights; ", targets.size(), " are needed"));
       return;
     }
     const SourceLayer& layer = *layers[offset + i];
@@ -121,10 +121,9 @@ void MatchPerClass(const Source& source, const std::vector<TargetLayer>& targets
     const auto& layers = by_class[targets[i].keras_class];
     const size_t n = next[targets[i].keras_class]++;
     if (n >= layers.size()) {
-      attempt->status = absl::FailedPreconditionError(
-          absl::StrCat("layer ", i, " (", targets[i].name, "): the file has only ", layers.size(),
-                       " layers of class ", targets[i].keras_class, " in \"", container.path,
-                       "\""));
+      attempt->status = absl::FailedPreconditionError(absl::StrCat(
+          "layer ", i, " (", targets[i].name, "): the file has only ", layers.size(),
+          " layers of class ", targets[i].keras_class, " in \"", container.path, "\""));
       return;
     }
     const SourceLayer& layer = *layers[n];
@@ -254,8 +253,7 @@ void MapNamedHead(const Source& source, int64_t features, Mapping* mapping,
   int64_t in[2];
   int64_t out[2];
   if (!IsDense(source.layout, layers[0], &in[0], &out[0]) ||
-      !IsDense(source.layout, layers[1], &in[1], &out[1]) || in[0] != features ||
-      in[1] != out[0]) {
+      !IsDense(source.layout, layers[1], &in[1], &out[1]) || in[0] != features || in[1] != out[0]) {
     return;
   }
   for (int i = 0; i < 2; ++i) {
@@ -296,7 +294,8 @@ void ListLeftOut(const Source& source, bool head, const std::set<const SourceTen
         int64_t in = 0;
         int64_t out = 0;
         std::string reason = "not part of the backbone";
-        if (!head && (tensor.name.rfind("head/", 0) == 0 || IsDense(source.layout, layer, &in, &out))) {
+        if (!head &&
+            (tensor.name.rfind("head/", 0) == 0 || IsDense(source.layout, layer, &in, &out))) {
           reason = "head, not asked for";
         } else if (IsDense(source.layout, layer, &in, &out)) {
           reason = absl::StrCat("dense layer ", in, " -> ", out,
@@ -306,8 +305,7 @@ void ListLeftOut(const Source& source, bool head, const std::set<const SourceTen
       }
     }
   }
-  mapping->left_out.insert(mapping->left_out.end(), source.left_out.begin(),
-                           source.left_out.end());
+  mapping->left_out.insert(mapping->left_out.end(), source.left_out.begin(), source.left_out.end());
 }
 
 struct Result {
@@ -323,8 +321,8 @@ Result TryToMap(const Source& source, std::string_view backbone, const nn::Graph
   result.layers_matched = placed.attempt.layers_matched;
   if (!placed.attempt.status.ok()) {
     result.mapping =
-        Annotate(placed.attempt.status, absl::StrCat("not the weights of ", std::string(backbone),
-                                                     ", first mismatch"));
+        Annotate(placed.attempt.status,
+                 absl::StrCat("not the weights of ", std::string(backbone), ", first mismatch"));
     return result;
   }
   Mapping mapping;
@@ -368,8 +366,8 @@ absl::StatusOr<Mapping> GuessAndMap(const Source& source, bool head) {
   }
   if (!best.mapping.ok()) {
     return absl::FailedPreconditionError(
-        absl::StrCat("none of the backbones fits (", tried, "); the closest: ",
-                     std::string(best.mapping.status().message())));
+        absl::StrCat("none of the backbones fits (", tried,
+                     "); the closest: ", std::string(best.mapping.status().message())));
   }
   best.mapping->guessed = true;
   return std::move(best.mapping);

@@ -67,8 +67,8 @@ class Unpickler {
   using Value = Pickle::Value;
 
   absl::Status Damaged(std::string_view what) const {
-    return absl::InvalidArgumentError(absl::StrCat("the pickle is damaged at byte ", at_, ": ",
-                                                   std::string(what)));
+    return absl::InvalidArgumentError(
+        absl::StrCat("the pickle is damaged at byte ", at_, ": ", std::string(what)));
   }
 
   absl::Status Take(size_t n, std::string_view* out) {
@@ -338,72 +338,117 @@ class Unpickler {
 absl::Status Unpickler::Step(char op) {
   std::string_view ignored;
   switch (static_cast<unsigned char>(op)) {
-    case 0x80: return Take(1, &ignored);         // PROTO
-    case 0x95: return Take(8, &ignored);         // FRAME
-    case 'N': PushKind(Kind::kNone); return absl::OkStatus();
-    case 0x88: PushKind(Kind::kBool, 1); return absl::OkStatus();
-    case 0x89: PushKind(Kind::kBool, 0); return absl::OkStatus();
-    case 'K': return PushUnsigned(1);            // BININT1
-    case 'M': return PushUnsigned(2);            // BININT2
-    case 'J': return PushUnsigned(4);            // BININT
-    case 0x8a: return Long();                    // LONG1
-    case 'G': return Float();                    // BINFLOAT
-    case 'U': case 0x8c: case 'C': return PushCounted(1);  // SHORT_BIN{STRING,UNICODE,BYTES}
-    case 'X': case 'T': case 'B': return PushCounted(4);   // BIN{UNICODE,STRING,BYTES}
-    case 0x8d: case 0x8e: return PushCounted(8);           // BIN{UNICODE,BYTES}8
-    case 'q': return SlotOp(1, true);            // BINPUT
-    case 'r': return SlotOp(4, true);            // LONG_BINPUT
-    case 'h': return SlotOp(1, false);           // BINGET
-    case 'j': return SlotOp(4, false);           // LONG_BINGET
-    case 0x94: return Remember(memo_.size());    // MEMOIZE
-    case 'c': {                                  // GLOBAL
+    case 0x80:
+      return Take(1, &ignored);  // PROTO
+    case 0x95:
+      return Take(8, &ignored);  // FRAME
+    case 'N':
+      PushKind(Kind::kNone);
+      return absl::OkStatus();
+    case 0x88:
+      PushKind(Kind::kBool, 1);
+      return absl::OkStatus();
+    case 0x89:
+      PushKind(Kind::kBool, 0);
+      return absl::OkStatus();
+    case 'K':
+      return PushUnsigned(1);  // BININT1
+    case 'M':
+      return PushUnsigned(2);  // BININT2
+    case 'J':
+      return PushUnsigned(4);  // BININT
+    case 0x8a:
+      return Long();  // LONG1
+    case 'G':
+      return Float();  // BINFLOAT
+    case 'U':
+    case 0x8c:
+    case 'C':
+      return PushCounted(1);  // SHORT_BIN{STRING,UNICODE,BYTES}
+    case 'X':
+    case 'T':
+    case 'B':
+      return PushCounted(4);  // BIN{UNICODE,STRING,BYTES}
+    case 0x8d:
+    case 0x8e:
+      return PushCounted(8);  // BIN{UNICODE,BYTES}8
+    case 'q':
+      return SlotOp(1, true);  // BINPUT
+    case 'r':
+      return SlotOp(4, true);  // LONG_BINPUT
+    case 'h':
+      return SlotOp(1, false);  // BINGET
+    case 'j':
+      return SlotOp(4, false);  // LONG_BINGET
+    case 0x94:
+      return Remember(memo_.size());  // MEMOIZE
+    case 'c': {                       // GLOBAL
       ATELIER_ASSIGN_OR_RETURN(const std::string_view module, Line());
       ATELIER_ASSIGN_OR_RETURN(const std::string_view name, Line());
       return Global(module, name);
     }
-    case 0x93: return StackGlobal();
-    default: return StructureStep(op);
+    case 0x93:
+      return StackGlobal();
+    default:
+      return StructureStep(op);
   }
 }
 
 absl::Status Unpickler::StructureStep(char op) {
   switch (static_cast<unsigned char>(op)) {
-    case '(': stack_.push_back(kMark); return absl::OkStatus();
-    case '0': {                                  // POP: a value or a mark
+    case '(':
+      stack_.push_back(kMark);
+      return absl::OkStatus();
+    case '0': {  // POP: a value or a mark
       if (stack_.empty()) return Damaged("the stack is empty");
       stack_.pop_back();
       return absl::OkStatus();
     }
-    case '1': return PopToMark().status();       // POP_MARK
-    case ')': return MakeTuple({});
-    case 't': return MakeFromMark(Kind::kTuple);
-    case 0x85: return MakeTupleOf(1);
-    case 0x86: return MakeTupleOf(2);
-    case 0x87: return MakeTupleOf(3);
-    case ']': PushKind(Kind::kList); return absl::OkStatus();
-    case 'l': return MakeFromMark(Kind::kList);
-    case '}': PushKind(Kind::kDict); return absl::OkStatus();
-    case 'd': return MakeFromMark(Kind::kDict);
-    case 'a': {                                  // APPEND
+    case '1':
+      return PopToMark().status();  // POP_MARK
+    case ')':
+      return MakeTuple({});
+    case 't':
+      return MakeFromMark(Kind::kTuple);
+    case 0x85:
+      return MakeTupleOf(1);
+    case 0x86:
+      return MakeTupleOf(2);
+    case 0x87:
+      return MakeTupleOf(3);
+    case ']':
+      PushKind(Kind::kList);
+      return absl::OkStatus();
+    case 'l':
+      return MakeFromMark(Kind::kList);
+    case '}':
+      PushKind(Kind::kDict);
+      return absl::OkStatus();
+    case 'd':
+      return MakeFromMark(Kind::kDict);
+    case 'a': {  // APPEND
       ATELIER_ASSIGN_OR_RETURN(const Ref item, Pop());
       return Extend(Kind::kList, {item});
     }
-    case 'e': {                                  // APPENDS
+    case 'e': {  // APPENDS
       ATELIER_ASSIGN_OR_RETURN(const std::vector<Ref> items, PopToMark());
       return Extend(Kind::kList, items);
     }
-    case 's': {                                  // SETITEM
+    case 's': {  // SETITEM
       ATELIER_ASSIGN_OR_RETURN(const Ref value, Pop());
       ATELIER_ASSIGN_OR_RETURN(const Ref key, Pop());
       return Extend(Kind::kDict, {key, value});
     }
-    case 'u': {                                  // SETITEMS
+    case 'u': {  // SETITEMS
       ATELIER_ASSIGN_OR_RETURN(const std::vector<Ref> items, PopToMark());
       return Extend(Kind::kDict, items);
     }
-    case 'R': return Reduce();
-    case 'b': return Build();
-    case 'Q': return PersistentId();             // BINPERSID
+    case 'R':
+      return Reduce();
+    case 'b':
+      return Build();
+    case 'Q':
+      return PersistentId();  // BINPERSID
     default:
       return absl::InvalidArgumentError(
           absl::StrCat("refused: the pickle uses opcode 0x",

@@ -18,14 +18,25 @@ namespace atelier::convert {
 class Pickle {
  public:
   using Ref = uint32_t;
-  enum class Kind { kNone, kBool, kInt, kFloat, kText, kTuple, kList, kDict, kGlobal, kStorage,
-                    kTensor };
+  enum class Kind {
+    kNone,
+    kBool,
+    kInt,
+    kFloat,
+    kText,
+    kTuple,
+    kList,
+    kDict,
+    kGlobal,
+    kStorage,
+    kTensor
+  };
   struct Value {
     Kind kind = Kind::kNone;
-    int64_t number = 0;          // kBool, kInt
-    double real = 0;             // kFloat
-    std::string_view text;       // kText (into the input) and kGlobal ("torch FloatStorage")
-    std::vector<Ref> items;      // kTuple, kList; kDict: key, value, key, value, …
+    int64_t number = 0;      // kBool, kInt
+    double real = 0;         // kFloat
+    std::string_view text;   // kText (into the input) and kGlobal ("torch FloatStorage")
+    std::vector<Ref> items;  // kTuple, kList; kDict: key, value, key, value, …
   };
   // kStorage: items = [text of the type, key, elements]; kTensor: items = [storage, offset, shape,
   // strides].

@@ -66,10 +66,9 @@ std::string ReportAsJson(const ConvertReport& report) {
 }
 
 std::string ReportAsText(const ConvertReport& report) {
-  std::string text = absl::StrFormat(
-      "%s%s from %s (%s, %.1f MB)\n", report.mapping.backbone,
-      report.mapping.guessed ? " (guessed)" : "", report.source_name, report.format,
-      static_cast<double>(report.source_bytes) / 1e6);
+  std::string text = absl::StrFormat("%s%s from %s (%s, %.1f MB)\n", report.mapping.backbone,
+                                     report.mapping.guessed ? " (guessed)" : "", report.source_name,
+                                     report.format, static_cast<double>(report.source_bytes) / 1e6);
   absl::StrAppend(&text, "  mapped ", report.mapping.tensors.size(), " tensors, ",
                   report.parameters, " numbers, ",
                   report.mapping.has_head ? "with the head\n" : "no head\n");
@@ -90,9 +89,8 @@ std::string SourceAsJson(const Source& source) {
       }
     }
   }
-  return Dump({{"format", source.format},
-               {"tensors", tensors},
-               {"other", LeftOutAsJson(source.left_out)}});
+  return Dump(
+      {{"format", source.format}, {"tensors", tensors}, {"other", LeftOutAsJson(source.left_out)}});
 }
 
 std::string SourceAsText(const Source& source) {

@@ -24,16 +24,15 @@ constexpr uint64_t kMaxPickleBytes = 64 << 20;
 // "torch FloatStorage" -> the type of its elements.
 absl::StatusOr<ElementType> StorageType(std::string_view global) {
   static const auto* const types = new std::map<std::string_view, ElementType>{
-      {"torch FloatStorage", ElementType::kF32},    {"torch DoubleStorage", ElementType::kF64},
-      {"torch HalfStorage", ElementType::kF16},     {"torch BFloat16Storage", ElementType::kBF16},
-      {"torch LongStorage", ElementType::kI64},     {"torch IntStorage", ElementType::kI32},
-      {"torch ShortStorage", ElementType::kI16},    {"torch CharStorage", ElementType::kI8},
-      {"torch ByteStorage", ElementType::kU8},      {"torch BoolStorage", ElementType::kU8},
+      {"torch FloatStorage", ElementType::kF32}, {"torch DoubleStorage", ElementType::kF64},
+      {"torch HalfStorage", ElementType::kF16},  {"torch BFloat16Storage", ElementType::kBF16},
+      {"torch LongStorage", ElementType::kI64},  {"torch IntStorage", ElementType::kI32},
+      {"torch ShortStorage", ElementType::kI16}, {"torch CharStorage", ElementType::kI8},
+      {"torch ByteStorage", ElementType::kU8},   {"torch BoolStorage", ElementType::kU8},
   };
   const auto it = types->find(global);
   if (it == types->end()) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("refused: storage type ", std::string(global)));
+    return absl::InvalidArgumentError(absl::StrCat("refused: storage type ", std::string(global)));
   }
   return it->second;
 }
@@ -90,8 +89,8 @@ absl::StatusOr<TensorPlan> PlanTensor(const Pickle& pickle, const Value& tensor)
     }
   }
   if (plan.elements > 0 && last >= plan.storage_elements) {
-    return absl::InvalidArgumentError(absl::StrCat("it reaches element ", last,
-                                                   " of a storage of ", plan.storage_elements));
+    return absl::InvalidArgumentError(
+        absl::StrCat("it reaches element ", last, " of a storage of ", plan.storage_elements));
   }
   return plan;
 }
@@ -256,8 +255,7 @@ absl::StatusOr<Source> ReadTorchLegacy(std::shared_ptr<InputFile> file) {
   for (const Value& value : state.values()) {
     if (value.kind != Kind::kStorage) continue;
     ATELIER_ASSIGN_OR_RETURN(const ElementType type, StorageType(state.at(value.items[0]).text));
-    const auto [it, inserted] =
-        types.try_emplace(std::string(state.at(value.items[1]).text), type);
+    const auto [it, inserted] = types.try_emplace(std::string(state.at(value.items[1]).text), type);
     if (it->second != type) {
       return absl::InvalidArgumentError(
           absl::StrCat("storage \"", it->first, "\" is claimed to have two types"));
@@ -268,8 +266,7 @@ absl::StatusOr<Source> ReadTorchLegacy(std::shared_ptr<InputFile> file) {
     const std::string key(keys.at(ref).text);
     const auto type = types.find(key);
     if (type == types.end()) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("storage \"", key, "\" belongs to no tensor"));
+      return absl::InvalidArgumentError(absl::StrCat("storage \"", key, "\" belongs to no tensor"));
     }
     uint64_t elements = 0;
     if (bytes.size() - at < sizeof elements) {
@@ -280,13 +277,14 @@ absl::StatusOr<Source> ReadTorchLegacy(std::shared_ptr<InputFile> file) {
     at += sizeof elements;
     const size_t width = ElementSize(type->second);
     if (elements > (bytes.size() - at) / width) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          "the file is truncated: storage \"", key, "\" should have ", elements, " elements"));
+      return absl::InvalidArgumentError(absl::StrCat("the file is truncated: storage \"", key,
+                                                     "\" should have ", elements, " elements"));
     }
     storages[key] = bytes.substr(at, elements * width);
     at += elements * width;
   }
-  auto shared = std::make_shared<const std::map<std::string, std::string_view>>(std::move(storages));
+  auto shared =
+      std::make_shared<const std::map<std::string, std::string_view>>(std::move(storages));
   const StorageReader read = [file, shared](const std::string& key) -> absl::StatusOr<TensorBytes> {
     const auto it = shared->find(key);
     if (it == shared->end()) {
@@ -325,7 +323,8 @@ absl::StatusOr<Source> ReadTorchZip(std::shared_ptr<ZipArchive> archive) {
   // The texts of the parsed pickle point into these bytes.
   ATELIER_ASSIGN_OR_RETURN(const std::string bytes, archive->Read(index, kMaxPickleBytes));
   ATELIER_ASSIGN_OR_RETURN(const Pickle pickle, Pickle::Parse(bytes));
-  const StorageReader read = [archive, root](const std::string& key) -> absl::StatusOr<TensorBytes> {
+  const StorageReader read = [archive,
+                              root](const std::string& key) -> absl::StatusOr<TensorBytes> {
     const int member = archive->Find(absl::StrCat(root, "data/", key));
     if (member < 0) {
       return absl::InvalidArgumentError(

@@ -30,8 +30,8 @@ absl::Status Unpack(zip_t* zip, int index, const std::string& name,
     const zip_int64_t n = zip_fread(file, buffer.data(), buffer.size());
     if (n == 0) break;
     if (n < 0) {
-      status = absl::InvalidArgumentError(absl::StrCat("\"", name, "\" is damaged: ",
-                                                       zip_file_strerror(file)));
+      status = absl::InvalidArgumentError(
+          absl::StrCat("\"", name, "\" is damaged: ", zip_file_strerror(file)));
     } else {
       status = sink(std::string_view(buffer.data(), static_cast<size_t>(n)));
     }
@@ -94,8 +94,8 @@ int ZipArchive::Find(std::string_view name) const {
 absl::StatusOr<std::string> ZipArchive::Read(int index, uint64_t max_bytes) const {
   const Member& member = members_.at(static_cast<size_t>(index));
   const auto too_large = [&] {
-    return absl::ResourceExhaustedError(absl::StrCat("\"", member.name, "\" unpacks to more than ",
-                                                     max_bytes, " bytes"));
+    return absl::ResourceExhaustedError(
+        absl::StrCat("\"", member.name, "\" unpacks to more than ", max_bytes, " bytes"));
   };
   if (member.size > max_bytes) return too_large();
   std::string bytes;
@@ -113,17 +113,16 @@ absl::StatusOr<std::shared_ptr<InputFile>> ZipArchive::Extract(int index) const 
   const Member& member = members_.at(static_cast<size_t>(index));
   if (member.size > kMaxFileBytes) {
     return absl::ResourceExhaustedError(absl::StrCat("\"", member.name, "\" unpacks to ",
-                                                     member.size, " bytes; at most ",
-                                                     kMaxFileBytes, " are converted"));
+                                                     member.size, " bytes; at most ", kMaxFileBytes,
+                                                     " are converted"));
   }
   const size_t slash = member.name.rfind('/');
   ATELIER_ASSIGN_OR_RETURN(
       std::shared_ptr<InputFile> file,
       InputFile::MakeTemporary(slash == std::string::npos ? member.name
                                                           : member.name.substr(slash + 1)));
-  ATELIER_RETURN_IF_ERROR(Unpack(handle_->zip, index, member.name, [&](std::string_view piece) {
-    return file->Append(piece);
-  }));
+  ATELIER_RETURN_IF_ERROR(Unpack(handle_->zip, index, member.name,
+                                 [&](std::string_view piece) { return file->Append(piece); }));
   return file;
 }
 

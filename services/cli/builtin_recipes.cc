@@ -1,0 +1,15 @@
+#include "services/cli/recipe.h"
+
+namespace atelier::cli {
+
+// Generated from recipes/*.yaml.
+extern const std::string_view kRecipeFast;
+extern const std::string_view kRecipeSeed;
+
+const std::vector<BuiltinRecipe>& BuiltinRecipes() {
+  static const auto& recipes =
+      *new std::vector<BuiltinRecipe>{{"fast", kRecipeFast}, {"seed", kRecipeSeed}};
+  return recipes;
+}
+
+}  // namespace atelier::cli

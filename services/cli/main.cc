@@ -1,0 +1,44 @@
+// atelier: every verb a person uses.
+#include "CLI/App.hpp"
+#include "CLI/Config.hpp"
+#include "CLI/Formatter.hpp"
+#include "common/base/logging.h"
+#include "services/cli/command.h"
+#include "services/cli/weights_commands.h"
+
+namespace {
+
+constexpr char kOverview[] =
+    "Trains an ensemble of image classifiers and serves its combined prediction.\n\n"
+    "  atelier train --data paintings --out run1          # a few minutes to hours\n"
+    "  atelier evaluate --ensemble run1 --data held-out\n"
+    "  atelier predict photos --ensemble run1 --out submission.csv\n"
+    "  atelier serve --ensemble run1                      # gRPC, Open Inference Protocol\n";
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  atelier::SetLogName("atelier");
+  atelier::cli::Interrupt interrupt;  // first: threads started later inherit the blocked signals
+  atelier::cli::Context context{interrupt};
+  CLI::App app(kOverview, "atelier");
+  app.footer("atelier VERB --help explains a verb with examples.");
+  app.require_subcommand(1);
+  app.get_formatter()->column_width(34);
+  atelier::cli::AddTrainCommand(app, context);
+  atelier::cli::AddEvaluateCommand(app, context);
+  atelier::cli::AddPredictCommand(app, context);
+  atelier::cli::AddServeCommand(app, context);
+  atelier::cli::AddWeightsCommands(app, &context.exit_code);
+  atelier::cli::AddDataCommands(app, context);
+  atelier::cli::AddRunsCommands(app, context);
+  atelier::cli::AddEnsemblesCommands(app, context);
+  atelier::cli::AddHealthCommand(app, context);
+  atelier::cli::AddVersionCommand(app, context);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& e) {
+    return app.exit(e) == 0 ? atelier::cli::kDone : atelier::cli::kWrongUsage;
+  }
+  return context.exit_code;
+}

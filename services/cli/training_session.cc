@@ -1,0 +1,211 @@
+#include "services/cli/training_session.h"
+
+#include <unistd.h>
+
+#include <cstdio>
+
+#include "absl/strings/str_cat.h"
+#include "common/base/files.h"
+#include "common/base/logging.h"
+#include "common/base/status.h"
+#include "services/cli/fetch_run.h"
+#include "services/cli/format.h"
+#include "services/cli/progress_view.h"
+#include "services/cli/run_index.h"
+#include "services/cli/run_json.h"
+
+namespace atelier::cli {
+namespace {
+
+// A last checkpoint of the largest member takes seconds; beyond this the one before it is kept.
+constexpr std::chrono::seconds kDrainGrace{60};
+constexpr std::chrono::seconds kStopGrace{5};
+// The embedded coordinator only goes away when this process stops it.
+constexpr std::chrono::seconds kEmbeddedPatience{3};
+constexpr std::chrono::minutes kRemotePatience{10};
+
+ProgressOptions ViewOptions(const v1::Run& run) {
+  ProgressOptions options;
+  options.terminal = StandardErrorIsTerminal();
+  options.width = TerminalWidth();
+  options.batch_size = std::max(1, run.plan().batch_size());
+  for (const v1::MemberSpec& member : run.plan().members()) {
+    options.members.push_back(member.name().empty() ? member.backbone() : member.name());
+  }
+  for (const v1::StageSpec& stage : run.plan().stages()) options.stages.push_back(stage.name());
+  return options;
+}
+
+void WriteToStandardError(std::string_view text) {
+  std::fwrite(text.data(), 1, text.size(), stderr);
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<TrainingSession>> TrainingSession::OpenEmbedded(
+    const RunDirectory& directory, const std::filesystem::path& data, bool deterministic) {
+  auto session = std::unique_ptr<TrainingSession>(new TrainingSession());
+  ATELIER_ASSIGN_OR_RETURN(session->lock_, directory.Lock());
+  EmbeddedOptions options;
+  options.data_root = data;
+  options.state = directory.state();
+  options.deterministic = deterministic;
+  ATELIER_ASSIGN_OR_RETURN(session->embedded_, Embedded::Start(options));
+  const auto channel = session->embedded_->channels()->Connect(kEmbeddedCoordinator);
+  session->directory_ = directory;
+  session->runs_ = coordinator::RunClient::Create(channel);
+  session->registry_ = coordinator::RegistryClient::Create(channel);
+  return session;
+}
+
+std::unique_ptr<TrainingSession> TrainingSession::OpenRemote(
+    const std::string& coordinator, std::optional<RunDirectory> directory) {
+  auto session = std::unique_ptr<TrainingSession>(new TrainingSession());
+  session->coordinator_ = coordinator;
+  session->directory_ = std::move(directory);
+  const auto channel = rpc::MakeTcpChannelFactory()->Connect(coordinator);
+  session->runs_ = coordinator::RunClient::Create(channel);
+  session->registry_ = coordinator::RegistryClient::Create(channel);
+  return session;
+}
+
+void TrainingSession::SetInterrupt(const std::string& run_id, Context& context) {
+  if (embedded_ != nullptr) {
+    context.interrupt.SetAction([this] {
+      Say("stopping: keeping a checkpoint (again Ctrl-C: at once)");
+      embedded_->DrainTrainer(kDrainGrace);
+      // Ends the watch too, when no event told it.
+      embedded_->Stop(kStopGrace);
+    });
+    return;
+  }
+  // Nothing of the run lives in this process: detaching is leaving.
+  context.interrupt.SetAction([this, run_id] {
+    const std::string there = absl::StrCat(run_id, " --coordinator ", coordinator_);
+    std::string text = absl::StrCat("\natelier: detached; run ", run_id, " goes on\n",
+                                    "  watch:  atelier runs watch ", there, "\n",
+                                    "  cancel: atelier runs cancel ", there, "\n");
+    if (directory_.has_value()) {
+      absl::StrAppend(&text, "  fetch:  atelier runs resume ", directory_->path().string(), "\n");
+    }
+    WriteToStandardError(text);
+    std::fflush(stderr);
+    ::_exit(kInterrupted);
+  });
+}
+
+absl::Status TrainingSession::Watch(const v1::Run& run, Context& context) {
+  ProgressView view(ViewOptions(run), RealClock(), WriteToStandardError);
+  const absl::Status status = runs_->Watch(
+      run.run_id(), run.last_event(),
+      [&](const v1::RunEvent& event) {
+        view.OnEvent(event);
+        return !context.interrupt.raised();
+      },
+      embedded_ != nullptr ? std::chrono::milliseconds(kEmbeddedPatience)
+                           : std::chrono::milliseconds(kRemotePatience));
+  view.Finish();
+  return status;
+}
+
+int TrainingSession::Follow(const std::string& run_id, Context& context, bool json) {
+  const absl::StatusOr<v1::Run> run = runs_->Get(run_id);
+  if (!run.ok()) return Fail(run.status());
+  if (directory_.has_value()) {
+    const absl::Status kept = directory_->WriteRun(*run);
+    if (!kept.ok()) return Fail(kept);
+    const absl::Status indexed = RunIndex(AtelierHome())
+                                     .AddRun({run_id, run->plan().name(), directory_->path(),
+                                              run->created_unix_ms()});
+    if (!indexed.ok()) Say(absl::StrCat("not in the index: ", std::string(indexed.message())));
+  }
+  if (run->state() == v1::RUN_RUNNING) {
+    SetInterrupt(run_id, context);
+    // Services' own lines would tear the live ones.
+    if (StandardErrorIsTerminal()) SetLogLevel(LogLevel::kWarning);
+    const absl::Status watched = Watch(*run, context);
+    if (context.interrupt.raised()) {
+      context.interrupt.WaitHandled();
+      Say(absl::StrCat("stopped; continue with: atelier runs resume ", directory_->path().string()));
+      return kInterrupted;
+    }
+    if (!watched.ok()) return Fail(watched);
+  }
+  return Ended(run_id, json);
+}
+
+int TrainingSession::Ended(const std::string& run_id, bool json) {
+  const absl::StatusOr<v1::Run> run = runs_->Get(run_id);
+  if (!run.ok()) return Fail(run.status());
+  if (run->state() == v1::RUN_DONE) return Finish(*run, json);
+  if (directory_.has_value()) {
+    const absl::Status kept = directory_->WriteRun(*run);
+    if (!kept.ok()) return Fail(kept);
+  }
+  std::string cause = run->error();
+  for (const v1::Task& task : run->tasks()) {
+    if (task.state() != v1::TASK_FAILED || cause.find(task.error()) != std::string::npos) continue;
+    absl::StrAppend(&cause, cause.empty() ? "" : "; ", task.member(), " ", task.stage(), ": ",
+                    task.error());
+  }
+  const std::string again =
+      directory_.has_value() ? directory_->path().string()
+                             : absl::StrCat(run_id, " --coordinator ", coordinator_);
+  if (json) PrintJson(RunToJson(*run));
+  return Fail(absl::AbortedError(absl::StrCat("run ", run_id, " ", StateName(run->state()), ": ",
+                                              cause, "\n  try again from the last checkpoints: atelier runs resume ",
+                                              again)));
+}
+
+int TrainingSession::Finish(v1::Run run, bool json) {
+  if (directory_.has_value()) {
+    if (embedded_ != nullptr) {
+      // Each run directory has a registry of its own; the index numbers versions over all of them.
+      const absl::StatusOr<IndexedEnsemble> indexed =
+          RunIndex(AtelierHome())
+              .AddEnsemble(run.ensemble().name(), directory_->path(), run.run_id(),
+                           run.ensemble().created_unix_ms(), run.plan().promote());
+      if (!indexed.ok()) return Fail(indexed.status());
+      run.mutable_ensemble()->set_version(indexed->version);
+      if (!indexed->promoted) {
+        Say(absl::StrCat(indexed->name, "@", indexed->version,
+                         " is not promoted; promote it: atelier ensembles promote ", indexed->name,
+                         "@", indexed->version));
+      }
+    }
+    Say("fetching weights, making the report");
+    const absl::Status fetched = FetchRun(run, *runs_, *registry_, *directory_);
+    if (!fetched.ok()) return Fail(fetched);
+  }
+  if (json) {
+    Json document = RunToJson(run);
+    document["directory"] = directory_.has_value() ? directory_->path().string() : "";
+    PrintJson(document);
+    return kDone;
+  }
+  std::fputs(SummaryText(run).c_str(), stdout);
+  if (directory_.has_value()) {
+    const std::string path = directory_->path().string();
+    std::printf("\nreport    %s/report.html\npredict   atelier predict PICTURES --ensemble %s\n",
+                path.c_str(), path.c_str());
+  }
+  std::fflush(stdout);
+  return kDone;
+}
+
+std::string SummaryText(const v1::Run& run) {
+  const v1::EnsembleMetrics& metrics = run.metrics();
+  std::string text = absl::StrCat(run.ensemble().name(), "@", run.ensemble().version(), ", ",
+                                  run.ensemble().members_size(), " members");
+  if (metrics.images() == 0) return text + ", not scored (no validation part)\n";
+  absl::StrAppend(&text, ", validation accuracy on ", Grouped(metrics.images()),
+                  " pictures (95 % Wilson interval):\n");
+  std::vector<std::vector<std::string>> rows;
+  rows.push_back({"  ensemble", PercentWithInterval(metrics.accuracy(), metrics.images())});
+  for (const v1::MemberMetrics& member : metrics.members()) {
+    rows.push_back({"    " + member.name(), PercentWithInterval(member.accuracy(), metrics.images())});
+  }
+  return text + Table(rows);
+}
+
+}  // namespace atelier::cli

@@ -1,0 +1,53 @@
+// From a submitted run to a finished run directory: watch, stop on Ctrl-C, fetch.
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "services/cli/command.h"
+#include "services/cli/embedded.h"
+#include "services/cli/run_directory.h"
+#include "services/coordinator/client.h"
+
+namespace atelier::cli {
+
+// The coordinator a verb talks to: the embedded one of a run directory, or one over TCP.
+class TrainingSession {
+ public:
+  // Embedded: locks the directory and starts data-service, coordinator and trainer.
+  static absl::StatusOr<std::unique_ptr<TrainingSession>> OpenEmbedded(
+      const RunDirectory& directory, const std::filesystem::path& data, bool deterministic);
+  // `directory` may be unset: then nothing is fetched.
+  static std::unique_ptr<TrainingSession> OpenRemote(const std::string& coordinator,
+                                                     std::optional<RunDirectory> directory);
+
+  coordinator::RunClient& runs() { return *runs_; }
+  coordinator::RegistryClient& registry() { return *registry_; }
+
+  // Shows the run's progress until it ends and fetches it. Returns the exit code: kDone, kFailed, or
+  // kInterrupted after Ctrl-C - embedded with the last checkpoint kept, remote with the run going
+  // on - and says how to continue. With `json` one document on standard output at the end.
+  int Follow(const std::string& run_id, Context& context, bool json);
+
+ private:
+  TrainingSession() = default;
+  absl::Status Watch(const v1::Run& run, Context& context);
+  void SetInterrupt(const std::string& run_id, Context& context);
+  int Ended(const std::string& run_id, bool json);
+  int Finish(v1::Run run, bool json);
+
+  std::unique_ptr<DirectoryLock> lock_;
+  std::unique_ptr<Embedded> embedded_;
+  std::string coordinator_;
+  std::optional<RunDirectory> directory_;
+  std::unique_ptr<coordinator::RunClient> runs_;
+  std::unique_ptr<coordinator::RegistryClient> registry_;
+};
+
+// The finished run for a person: accuracy of ensemble and members with their intervals.
+std::string SummaryText(const v1::Run& run);
+
+}  // namespace atelier::cli
