@@ -99,9 +99,9 @@ void ExpectFormula(const Converted& converted) {
   ASSERT_EQ(order.size(), graph.variables.size());
   // Variable 5 is block1_conv2/kernel, 18,432 numbers: it fixes the base, the rest must follow.
   const nn::Variable& source = graph.variables[5];
-  const Formula formula = Recover(
-      InKerasOrder(converted.tensors.at("backbone/" + source.name), source), 5,
-      KernelScale(source));
+  const Formula formula =
+      Recover(InKerasOrder(converted.tensors.at("backbone/" + source.name), source), 5,
+              KernelScale(source));
   for (const double b : formula.base) ASSERT_LT(std::abs(b), 1.0 + 1e-6);
   for (size_t i = 0; i < graph.variables.size(); ++i) {
     const nn::Variable& v = graph.variables[i];
@@ -140,7 +140,8 @@ TEST_F(GoldenConvertTest, OtherArchitecturesAreNoXception) {
     const fs::path copy = dir_.path() / name;
     fs::copy_file(Goldens() / name, copy);
     EXPECT_THAT(ConvertFile(copy, "xception"),
-                testing::StatusIs(absl::StatusCode::kFailedPrecondition)) << name;
+                testing::StatusIs(absl::StatusCode::kFailedPrecondition))
+        << name;
   }
 }
 

@@ -80,8 +80,7 @@ TEST_F(KerasTest, FindsTheHeadOfAFlatLegacyModel) {
   WriteLegacyH5(path_, layers);
   ASSERT_OK_AND_ASSIGN(const Converted converted, ConvertFile(path_));
   EXPECT_TRUE(converted.report.mapping.has_head);
-  EXPECT_EQ(converted.shapes.at("head/dense/kernel"),
-            (std::vector<int64_t>{8, graph_.features()}));
+  EXPECT_EQ(converted.shapes.at("head/dense/kernel"), (std::vector<int64_t>{8, graph_.features()}));
   // [in, out] = [0, 1] becomes [out, in] = [1, 0].
   EXPECT_EQ(converted.tensors.at("head/predictions/kernel")[8], 2.0F + 1.0F / 1024.0F);
   EXPECT_EQ(converted.tensors.at("head/predictions/bias"), (std::vector<float>{0, 1, 2}));
@@ -103,8 +102,8 @@ TEST_F(KerasTest, TakesANestedLegacyModelApartAgain) {
     }
   }
   nested.weights.insert(nested.weights.end(), moving.begin(), moving.end());
-  WriteLegacyH5(path_, {nested, DenseLayer("dense", graph_.features(), 4, 0),
-                        DenseLayer("out", 4, 2, 0)});
+  WriteLegacyH5(path_,
+                {nested, DenseLayer("dense", graph_.features(), 4, 0), DenseLayer("out", 4, 2, 0)});
   ASSERT_OK_AND_ASSIGN(const Converted converted, ConvertFile(path_));
   ExpectBackbone(converted, graph_);
   EXPECT_TRUE(converted.report.mapping.has_head);
@@ -204,8 +203,8 @@ TEST_F(KerasTest, RefusesExternalSoftAndVirtual) {
   const hid_t space = H5Screate_simple(1, dims, nullptr);
   const hid_t virtual_plist = H5Pcreate(H5P_DATASET_CREATE);
   H5Pset_virtual(virtual_plist, space, other.c_str(), "/conv1_bn/conv1_bn/gamma:0", space);
-  H5Dclose(H5Dcreate2(file, "virtual", H5T_IEEE_F32LE, space, H5P_DEFAULT, virtual_plist,
-                      H5P_DEFAULT));
+  H5Dclose(
+      H5Dcreate2(file, "virtual", H5T_IEEE_F32LE, space, H5P_DEFAULT, virtual_plist, H5P_DEFAULT));
   H5Fclose(file);
   EXPECT_THAT(ConvertFile(path_), StatusIs(kInvalid, HasSubstr("virtual data set")));
 
@@ -232,8 +231,8 @@ TEST_F(KerasTest, AnswersTruncatedAndFlippedFiles) {
   WriteLegacyH5(path_, PatternLayers(graph_, true));
   const std::string whole = *ReadFile(path_);
   const auto cut = dir_.path() / "cut.h5";
-  for (const size_t n : {size_t{0}, size_t{1}, size_t{8}, size_t{100}, whole.size() / 2,
-                         whole.size() - 1}) {
+  for (const size_t n :
+       {size_t{0}, size_t{1}, size_t{8}, size_t{100}, whole.size() / 2, whole.size() - 1}) {
     ASSERT_THAT(WriteFileAtomically(cut, whole.substr(0, n)), IsOk());
     EXPECT_THAT(ConvertFile(cut), StatusIs(kInvalid)) << n;
   }

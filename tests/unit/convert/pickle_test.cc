@@ -42,15 +42,15 @@ TEST(Pickle, RefusesToCallOsSystemByName) {
 
 TEST(Pickle, RefusesEvalThroughStackGlobal) {
   PickleWriter writer;
-  const std::string bytes = writer.Text("builtins").Text("eval").Op('\x93').Text("1").Op('\x85')
-                                .Op('R').Stop();
+  const std::string bytes =
+      writer.Text("builtins").Text("eval").Op('\x93').Text("1").Op('\x85').Op('R').Stop();
   EXPECT_THAT(Pickle::Parse(bytes), StatusIs(kRefused, HasSubstr("builtins.eval")));
 }
 
 TEST(Pickle, RefusesANameInTwoHalvesAndFamilyMembers) {
   for (const auto& [module, name] :
-       {std::pair{"torch._utils", "_rebuild_tensor_v2.__globals__"},
-        std::pair{"torch", "load"}, std::pair{"torch.storage", "_load_from_bytes"},
+       {std::pair{"torch._utils", "_rebuild_tensor_v2.__globals__"}, std::pair{"torch", "load"},
+        std::pair{"torch.storage", "_load_from_bytes"},
         std::pair{"collections", "OrderedDict.fromkeys"}, std::pair{"torch FloatStorage", ""}}) {
     PickleWriter writer;
     EXPECT_THAT(Pickle::Parse(writer.Global(module, name).Stop()),
@@ -61,9 +61,10 @@ TEST(Pickle, RefusesANameInTwoHalvesAndFamilyMembers) {
 
 TEST(Pickle, RefusesNestedReduce) {
   PickleWriter writer;  // OrderedDict()() : calls the result of a call
-  EXPECT_THAT(Pickle::Parse(writer.Global("collections", "OrderedDict").Op(')').Op('R').Op(')')
-                                .Op('R').Stop()),
-              StatusIs(kRefused, HasSubstr("refused")));
+  EXPECT_THAT(
+      Pickle::Parse(
+          writer.Global("collections", "OrderedDict").Op(')').Op('R').Op(')').Op('R').Stop()),
+      StatusIs(kRefused, HasSubstr("refused")));
   PickleWriter storage;  // FloatStorage(): allowed as a name, not as a call
   EXPECT_THAT(Pickle::Parse(storage.Global("torch", "FloatStorage").Op(')').Op('R').Stop()),
               StatusIs(kRefused, HasSubstr("torch FloatStorage")));
@@ -104,7 +105,10 @@ TEST(Pickle, SurvivesDeepNestingAndSelfReference) {
   for (int i = 0; i < 1'000'000; ++i) deep += '\x85';  // a tuple in a tuple in …
   EXPECT_THAT(Pickle::Parse(deep + "."), IsOk());
   // A list that contains itself.
-  EXPECT_THAT(Pickle::Parse(std::string_view("\x80\x02]q\x00h\x00""a.", 9)), IsOk());
+  EXPECT_THAT(Pickle::Parse(std::string_view("\x80\x02]q\x00h\x00"
+                                             "a.",
+                                             9)),
+              IsOk());
 }
 
 TEST(Pickle, BoundsItsSteps) {

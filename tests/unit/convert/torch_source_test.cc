@@ -98,8 +98,8 @@ TEST_F(TorchTest, RefusesTensorsThatReachOutsideTheirStorage) {
 
 TEST_F(TorchTest, AnswersTruncatedFiles) {
   const std::string whole = LegacyTorchFile(TorchTensors(graph_));
-  for (const size_t n : {size_t{5}, size_t{20}, size_t{60}, size_t{5000}, whole.size() / 2,
-                         whole.size() - 1}) {
+  for (const size_t n :
+       {size_t{5}, size_t{20}, size_t{60}, size_t{5000}, whole.size() / 2, whole.size() - 1}) {
     ASSERT_THAT(WriteFileAtomically(path_, whole.substr(0, n)), IsOk());
     EXPECT_THAT(ConvertFile(path_), StatusIs(kInvalid)) << n;
   }
@@ -151,7 +151,8 @@ TEST_F(TorchTest, ReadsTimmTorchHubAndOwnSafetensors) {
             ForeignNames("efficientnet_lite0", layer.name, variable);
         ASSERT_EQ(names.size(), 4) << weight.name;
         const std::string name = names[static_cast<size_t>(style == kOwn ? 0 : style + 1)];
-        views[name] = {nn::DType::kF32, weight.shape,
+        views[name] = {nn::DType::kF32,
+                       weight.shape,
                        {reinterpret_cast<const char*>(weight.values.data()),
                         weight.values.size() * sizeof(float)}};
       }

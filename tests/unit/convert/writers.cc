@@ -157,8 +157,9 @@ void WriteKeras3H5(const std::filesystem::path& path, const std::vector<Containe
     std::map<std::string, int> counters;
     for (const Layer& layer : container.layers) {
       const int n = counters[layer.keras_class]++;
-      const std::string group = absl::StrCat(container.path, "/", layer.keras_class,
-                                             n == 0 ? std::string() : absl::StrCat("_", n), "/vars");
+      const std::string group =
+          absl::StrCat(container.path, "/", layer.keras_class,
+                       n == 0 ? std::string() : absl::StrCat("_", n), "/vars");
       MakeGroup(file, group);
       for (size_t i = 0; i < layer.weights.size(); ++i) {
         WriteDataset(file, group + "/" + std::to_string(i), layer.weights[i]);
@@ -207,8 +208,11 @@ std::vector<TorchTensor> TorchTensors(const nn::Graph& graph) {
                                                     {"moving_variance", "running_var"}};
   for (const Layer& layer : PatternLayers(graph, /*keras_layout=*/false)) {
     for (const Weight& weight : layer.weights) {
-      tensors.push_back({"net_" + layer.name + "." + torch.at(LeafOf(weight.name)), weight.shape,
-                         {}, weight.values, 0});
+      tensors.push_back({"net_" + layer.name + "." + torch.at(LeafOf(weight.name)),
+                         weight.shape,
+                         {},
+                         weight.values,
+                         0});
     }
   }
   return tensors;

@@ -44,8 +44,14 @@ void WriteKeras3H5(const std::filesystem::path& path, const std::vector<Containe
 class PickleWriter {
  public:
   PickleWriter() : bytes_("\x80\x02", 2) {}
-  PickleWriter& Op(char op) { bytes_ += op; return *this; }
-  PickleWriter& Raw(std::string_view bytes) { bytes_ += bytes; return *this; }
+  PickleWriter& Op(char op) {
+    bytes_ += op;
+    return *this;
+  }
+  PickleWriter& Raw(std::string_view bytes) {
+    bytes_ += bytes;
+    return *this;
+  }
   PickleWriter& Text(std::string_view text);
   PickleWriter& Int(int64_t value);  // 0 … 2^31 - 1
   PickleWriter& Global(std::string_view module, std::string_view name);
