@@ -1,5 +1,6 @@
 #include "services/aggregator/client.h"
 
+#include <grpcpp/channel.h>
 #include <grpcpp/client_context.h>
 
 #include <utility>

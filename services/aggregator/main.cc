@@ -127,7 +127,8 @@ int Run(Flags flags) {
   ShutdownSignals signals([&](int) { stop.Set(); });
   nn::SetThreads(flags.threads);
   if (const absl::Status blas = nn::CheckBlas(); !blas.ok()) LogError("%s", blas.ToString());
-  flags.service.metrics = flags.server.metrics = std::make_shared<prometheus::Registry>();
+  flags.service.metrics = std::make_shared<prometheus::Registry>();
+  flags.server.metrics = flags.service.metrics;
   flags.service.limits.imposed_deadline = std::chrono::milliseconds(flags.deadline_ms);
   flags.server.max_receive_bytes = kMaxReceiveBytes;
   return Serve(flags, stop);

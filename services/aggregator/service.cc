@@ -1,5 +1,6 @@
 #include "services/aggregator/service.h"
 
+#include <grpcpp/impl/codegen/service_type.h>
 #include <prometheus/registry.h>
 
 #include <utility>
