@@ -23,7 +23,8 @@ struct PredictorOptions {
 class Predictor {
  public:
   // `weights`: bytes of a safetensors file with the whole member ("backbone/…", "head/…").
-  // InvalidArgument: not safetensors. FailedPrecondition: does not fit the spec (first mismatch named).
+  // InvalidArgument: not safetensors. FailedPrecondition: does not fit the spec (first mismatch
+  // named).
   static absl::StatusOr<std::unique_ptr<Predictor>> Create(const v1::ModelSpec& model,
                                                            std::string_view weights,
                                                            const PredictorOptions& options = {});
