@@ -3,6 +3,7 @@
 #include "CLI/Config.hpp"
 #include "CLI/Formatter.hpp"
 #include "common/base/logging.h"
+#include "common/nn/calm_openmp.h"
 #include "services/cli/command.h"
 #include "services/cli/weights_commands.h"
 
@@ -18,6 +19,7 @@ constexpr char kOverview[] =
 }  // namespace
 
 int main(int argc, char** argv) {
+  atelier::nn::EnsureCalmOpenMp(argv);
   atelier::SetLogName("atelier");
   atelier::cli::Interrupt interrupt;  // first: threads started later inherit the blocked signals
   atelier::cli::Context context{interrupt};

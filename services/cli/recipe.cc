@@ -2,6 +2,7 @@
 
 #include <yaml-cpp/yaml.h>
 
+#include <charconv>
 #include <filesystem>
 
 #include "absl/strings/ascii.h"
@@ -83,6 +84,13 @@ absl::Status ApplyAt(Message& message, const std::vector<std::string>& path, siz
   return ApplyAt(*element, path, at + 2, value, source);
 }
 
+// The fewest digits that read back to the same value: 0.0002, not 0.000199999995.
+template <typename T>
+std::string Shortest(T value) {
+  char text[32];
+  return {text, std::to_chars(text, text + sizeof(text), value).ptr};
+}
+
 void EmitScalar(YAML::Emitter& out, const Message& m, const FieldDescriptor& f, int index) {
   const Reflection& r = *m.GetReflection();
   const bool many = index >= 0;
@@ -100,10 +108,10 @@ void EmitScalar(YAML::Emitter& out, const Message& m, const FieldDescriptor& f, 
       out << (many ? r.GetRepeatedUInt64(m, &f, index) : r.GetUInt64(m, &f));
       break;
     case FieldDescriptor::CPPTYPE_FLOAT:
-      out << (many ? r.GetRepeatedFloat(m, &f, index) : r.GetFloat(m, &f));
+      out << Shortest(many ? r.GetRepeatedFloat(m, &f, index) : r.GetFloat(m, &f));
       break;
     case FieldDescriptor::CPPTYPE_DOUBLE:
-      out << (many ? r.GetRepeatedDouble(m, &f, index) : r.GetDouble(m, &f));
+      out << Shortest(many ? r.GetRepeatedDouble(m, &f, index) : r.GetDouble(m, &f));
       break;
     case FieldDescriptor::CPPTYPE_BOOL:
       out << (many ? r.GetRepeatedBool(m, &f, index) : r.GetBool(m, &f));
@@ -205,8 +213,6 @@ absl::Status ApplyOverride(v1::RunPlan& plan, const std::string& override_text) 
 
 std::string RecipeToYaml(const v1::RunPlan& plan) {
   YAML::Emitter out;
-  out.SetFloatPrecision(9);
-  out.SetDoublePrecision(17);
   EmitMessage(out, plan);
   return absl::StrCat(out.c_str(), "\n");
 }

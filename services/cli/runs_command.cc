@@ -215,7 +215,7 @@ int ResumeOn(TrainingSession& session, const std::string& run_id, const Options&
 // The folder of pictures may have been moved since; --data says where it is now.
 absl::StatusOr<std::filesystem::path> DataOf(const RunOrigin& origin, const Options& options) {
   std::error_code error;
-  const std::filesystem::path data = options.data.empty() ? origin.data : options.data;
+  const std::filesystem::path data = options.data.empty() ? origin.data : std::filesystem::path(options.data);
   const std::filesystem::path folder = std::filesystem::canonical(data, error);
   if (error) {
     return absl::NotFoundError(absl::StrCat("the pictures are not in ", data.string(),
@@ -260,8 +260,7 @@ int Resume(const Options& options, Context& context) {
   }
   const absl::StatusOr<std::filesystem::path> data = DataOf(*origin, options);
   if (!data.ok()) return Fail(data.status());
-  const bool deterministic = known.ok() && known->plan().deterministic();
-  const auto session = TrainingSession::OpenEmbedded(*directory, *data, deterministic);
+  const auto session = TrainingSession::OpenEmbedded(*directory, *data);
   if (!session.ok()) return Fail(session.status());
   const absl::StatusOr<std::string> run_id =
       origin->run_id.empty() ? OnlyRun(**session) : absl::StatusOr<std::string>(origin->run_id);

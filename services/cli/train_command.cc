@@ -93,7 +93,7 @@ int TrainHere(const TrainOptions& options, const v1::RunPlan& plan, Context& con
   const absl::StatusOr<RunDirectory> directory =
       RunDirectory::Create(options.out.empty() ? DefaultOut(plan) : options.out);
   if (!directory.ok()) return Fail(directory.status());
-  auto session = TrainingSession::OpenEmbedded(*directory, *data, plan.deterministic());
+  auto session = TrainingSession::OpenEmbedded(*directory, *data);
   if (!session.ok()) return Fail(session.status());
   return SubmitAndFollow(**session, {"", *data, ""}, *directory, plan, options, context);
 }

@@ -19,7 +19,7 @@ class TrainingSession {
  public:
   // Embedded: locks the directory and starts data-service, coordinator and trainer.
   static absl::StatusOr<std::unique_ptr<TrainingSession>> OpenEmbedded(
-      const RunDirectory& directory, const std::filesystem::path& data, bool deterministic);
+      const RunDirectory& directory, const std::filesystem::path& data);
   // `directory` may be unset: then nothing is fetched.
   static std::unique_ptr<TrainingSession> OpenRemote(const std::string& coordinator,
                                                      std::optional<RunDirectory> directory);

@@ -17,7 +17,7 @@
     indexAxis: chart.horizontal ? "y" : "x",
     plugins: {
       legend: { display: chart.series.length > 1, position: "top", align: "start",
-                labels: { color: c.ink, boxWidth: 10, boxHeight: 10, usePointStyle: true, padding: 16 } },
+                labels: { color: c.ink, boxWidth: 7, boxHeight: 7, usePointStyle: true, padding: 14 } },
       title: { display: false },
       tooltip: { callbacks: { label: (item) => " " + item.dataset.label + "  " +
         (chart.percent ? (100 * item.raw).toFixed(1) + " %" : Number(item.raw).toLocaleString("en", { maximumFractionDigits: 4 })) } },

@@ -12,7 +12,7 @@ namespace {
 
 constexpr int kThumbnail = 144;         // pixels; a report stays a few megabytes
 constexpr int kAugmented = 15;          // as many as the notebook's preview
-constexpr int kMixed = 10;
+constexpr int kMixed = 8;
 constexpr size_t kShownPredictions = 30;
 constexpr size_t kShownTest = 18;       // as in the notebook
 constexpr size_t kPicturesPerCall = 12;  // far below the message limit

@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/str_replace.h"
 #include "common/ensemble/metrics.h"
 #include "services/cli/format.h"
 #include "services/cli/recipe.h"
@@ -77,6 +78,11 @@ std::string ScoreRow(const std::string& name, double accuracy, double log_loss, 
       effort.epochs > 0 ? cli::Duration(effort.seconds) : "", "</td></tr>\n");
 }
 
+// A path may break after its slashes rather than in the middle of a name.
+std::string FileName(const std::string& file) {
+  return absl::StrReplaceAll(EscapeHtml(file), {{"/", "/<wbr>"}});
+}
+
 std::string Figure(const ReportPrediction& p) {
   std::string html = p.wrong() ? "<li class=\"wrong\">" : "<li>";
   if (p.png.empty()) {
@@ -88,7 +94,7 @@ std::string Figure(const ReportPrediction& p) {
   const std::string probability = absl::StrFormat("%.0f %%", 100 * p.probability);
   absl::StrAppend(&html, "<p><b>", EscapeHtml(p.predicted), " ", probability, "</b>");
   if (p.wrong()) absl::StrAppend(&html, "is ", EscapeHtml(p.truth), "<br>");
-  return absl::StrCat(html, EscapeHtml(p.file), "</p></li>\n");
+  return absl::StrCat(html, FileName(p.file), "</p></li>\n");
 }
 
 std::string Gallery(const std::vector<ReportPicture>& pictures) {
@@ -237,7 +243,8 @@ std::string Header(const ReportData& data) {
   facts += Fact("Classes", absl::StrCat(run.dataset().classes_size()));
   facts += Fact("Labelled pictures", Grouped(run.dataset().labeled()),
                 absl::StrCat(run.dataset().quarantined_size(), " quarantined, ",
-                             run.dataset().duplicates_size(), " copies dropped"));
+                             run.dataset().duplicates_size(),
+                             run.dataset().duplicates_size() == 1 ? " copy dropped" : " copies dropped"));
   facts += Fact("Test pictures", Grouped(run.dataset().test()));
   facts += Fact("Time", Duration(run), "from submission to publication");
   const std::string version =
@@ -279,9 +286,11 @@ std::string Confusion(const ReportData& data) {
   const int k = classes.size();
   if (metrics.images() == 0 || metrics.confusion_size() != k * k) return "";
   std::string html =
-      "<div class=\"card scroll\"><table class=\"matrix\"><thead><tr><th>truth</th>";
+      absl::StrCat("<div class=\"card scroll\"><table class=\"matrix\" style=\"--k:", k,
+                   "\"><thead><tr><th>truth</th>");
   for (const std::string& name : classes) {
-    absl::StrAppend(&html, "<th scope=\"col\">", EscapeHtml(name), "</th>");
+    absl::StrAppend(&html, "<th scope=\"col\" title=\"", EscapeHtml(name), "\">",
+                    EscapeHtml(name), "</th>");
   }
   html += "</tr></thead><tbody>\n";
   for (int row = 0; row < k; ++row) {
