@@ -32,9 +32,9 @@ absl::StatusOr<std::unique_ptr<Admission::Ticket>> Admission::Enter(int pictures
   const bool fits = requests_ == 0 || (bytes_ + bytes <= limits_.max_queued_bytes &&
                                        pictures_ + pictures <= limits_.max_queued_pictures);
   if (!fits) {
-    absl::Status status = absl::UnavailableError(absl::StrCat(
-        "overloaded: ", requests_, " requests with ", pictures_, " pictures and ", bytes_,
-        " bytes are in work; try again in ", limits_.pushback.count(), " ms"));
+    absl::Status status = absl::UnavailableError(
+        absl::StrCat("overloaded: ", requests_, " requests with ", pictures_, " pictures and ",
+                     bytes_, " bytes are in work; try again in ", limits_.pushback.count(), " ms"));
     status.SetPayload(kPushbackPayload, absl::Cord(absl::StrCat(limits_.pushback.count())));
     return status;
   }

@@ -13,7 +13,8 @@ namespace {
 // Collects the pieces' answers.
 class Assembly {
  public:
-  Assembly(size_t pieces, Member::Done done) : answers_(pieces), missing_(pieces), done_(std::move(done)) {}
+  Assembly(size_t pieces, Member::Done done)
+      : answers_(pieces), missing_(pieces), done_(std::move(done)) {}
 
   void Put(size_t piece, absl::StatusOr<v1::Matrix> answer) {
     {
@@ -61,7 +62,8 @@ class SplitMember final : public Member {
   void Predict(PixelsPtr pictures, std::chrono::steady_clock::time_point deadline,
                Done done) override {
     const int64_t picture = int64_t{pictures->size} * pictures->size * pictures->channels;
-    const int piece = static_cast<int>(std::max<int64_t>(1, max_bytes_ / std::max<int64_t>(1, picture)));
+    const int piece =
+        static_cast<int>(std::max<int64_t>(1, max_bytes_ / std::max<int64_t>(1, picture)));
     if (pictures->count <= piece) {
       member_->Predict(std::move(pictures), deadline, std::move(done));
       return;

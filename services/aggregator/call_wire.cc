@@ -10,7 +10,8 @@ namespace atelier::aggregator {
 
 std::chrono::steady_clock::time_point DeadlineOf(const grpc::ServerContextBase& context,
                                                  std::chrono::milliseconds imposed) {
-  // Longer than any sensible call: "none" arrives as a point of time that cannot be calculated with.
+  // Longer than any sensible call: "none" arrives as a point of time that cannot be calculated
+  // with.
   constexpr std::chrono::hours kEndless{24};
   const auto now = std::chrono::system_clock::now();
   const auto deadline = context.deadline();

@@ -14,7 +14,8 @@ namespace atelier::aggregator {
 std::chrono::steady_clock::time_point DeadlineOf(const grpc::ServerContextBase& context,
                                                  std::chrono::milliseconds imposed);
 
-// Converts, and for overload adds grpc-retry-pushback-ms to the trailing metadata. Call before Finish.
+// Converts, and for overload adds grpc-retry-pushback-ms to the trailing metadata. Call before
+// Finish.
 grpc::Status ToCallStatus(const absl::Status& status, grpc::ServerContextBase& context);
 
 }  // namespace atelier::aggregator

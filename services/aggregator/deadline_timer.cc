@@ -44,8 +44,8 @@ void DeadlineTimer::Run() {
         continue;
       }
       const Id first = waiting_.begin()->first;
-      const bool woken = changed_.WaitUntil(
-          mutex_, first.when, [&]() ABSL_NO_THREAD_SAFETY_ANALYSIS {
+      const bool woken =
+          changed_.WaitUntil(mutex_, first.when, [&]() ABSL_NO_THREAD_SAFETY_ANALYSIS {
             return stopping_ || waiting_.empty() || waiting_.begin()->first != first;
           });
       if (woken) continue;

@@ -45,10 +45,9 @@ class FanOutCall : public std::enable_shared_from_this<FanOutCall> {
       timer_id_ = timer_.Schedule(request_.answer_by, [self = shared_from_this()] { self->End(); });
     }
     for (size_t i = 0; i < request_.members.size(); ++i) {
-      request_.members[i]->Predict(request_.pictures[i], request_.answer_by,
-                                   [self = shared_from_this(), i](const auto& answer) {
-                                     self->Put(i, answer);
-                                   });
+      request_.members[i]->Predict(
+          request_.pictures[i], request_.answer_by,
+          [self = shared_from_this(), i](const auto& answer) { self->Put(i, answer); });
     }
   }
 
@@ -108,13 +107,13 @@ class FanOutCall : public std::enable_shared_from_this<FanOutCall> {
   absl::Status TooFew(const FanOutResult& result) const {
     std::vector<std::string> reasons;
     for (const MemberFailure& failure : result.failed) {
-      reasons.push_back(absl::StrCat(
-          request_.members[static_cast<size_t>(failure.member)]->spec().name(), ": ",
-          failure.status.message()));
+      reasons.push_back(
+          absl::StrCat(request_.members[static_cast<size_t>(failure.member)]->spec().name(), ": ",
+                       failure.status.message()));
     }
-    return absl::UnavailableError(absl::StrCat(
-        "at least ", request_.min_members, " of ", request_.members.size(),
-        " members must answer; failed: ", absl::StrJoin(reasons, "; ")));
+    return absl::UnavailableError(
+        absl::StrCat("at least ", request_.min_members, " of ", request_.members.size(),
+                     " members must answer; failed: ", absl::StrJoin(reasons, "; ")));
   }
 
   const FanOutRequest request_;

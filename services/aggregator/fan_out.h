@@ -35,9 +35,9 @@ struct FanOutRequest {
 
 // Calls `done` exactly once, on any thread: as soon as every member has answered or failed, or at
 // answer_by when at least min_members have answered. Unavailable, naming who failed and why, when
-// min_members cannot be reached any more, at answer_by at the latest. A wrong shape or a value that is
-// not finite counts as a failure. `on_failure` (may be empty) hears of members that failed even when
-// the answer is an error. `timer` outlives the call.
+// min_members cannot be reached any more, at answer_by at the latest. A wrong shape or a value that
+// is not finite counts as a failure. `on_failure` (may be empty) hears of members that failed even
+// when the answer is an error. `timer` outlives the call.
 void FanOut(FanOutRequest request, DeadlineTimer& timer,
             std::function<void(const Member&, const absl::Status&)> on_failure,
             std::function<void(absl::StatusOr<FanOutResult>)> done);

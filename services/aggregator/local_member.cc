@@ -26,11 +26,12 @@ class LocalMember final : public Member, public std::enable_shared_from_this<Loc
       done(absl::UnavailableError(absl::StrCat(spec_.name(), ": too much waits for inference")));
       return;
     }
-    Job job{std::move(pictures), deadline, [&runtime = runtime_, bytes,
-                                           done = std::move(done)](absl::StatusOr<v1::Matrix> answer) {
-              runtime.waiting_bytes.fetch_sub(bytes);
-              done(std::move(answer));
-            }};
+    Job job{
+        std::move(pictures), deadline,
+        [&runtime = runtime_, bytes, done = std::move(done)](absl::StatusOr<v1::Matrix> answer) {
+          runtime.waiting_bytes.fetch_sub(bytes);
+          done(std::move(answer));
+        }};
     std::shared_ptr<nn::Predictor> predictor;
     bool load = false;
     {
@@ -57,8 +58,7 @@ class LocalMember final : public Member, public std::enable_shared_from_this<Loc
 
   void Load() {
     EndLoading([&]() -> absl::StatusOr<std::shared_ptr<nn::Predictor>> {
-      ATELIER_ASSIGN_OR_RETURN(const std::string weights,
-                               runtime_.weights(spec_.weights_digest()));
+      ATELIER_ASSIGN_OR_RETURN(const std::string weights, runtime_.weights(spec_.weights_digest()));
       ATELIER_ASSIGN_OR_RETURN(std::unique_ptr<nn::Predictor> predictor,
                                runtime_.create(spec_.model(), weights));
       return std::shared_ptr<nn::Predictor>(std::move(predictor));

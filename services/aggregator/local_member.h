@@ -31,8 +31,8 @@ struct LocalRuntime {
   std::atomic<int64_t> waiting_bytes{0};
 };
 
-// Loads at its first prediction; a failed load fails the predictions that waited for it and is tried
-// again by the next one.
+// Loads at its first prediction; a failed load fails the predictions that waited for it and is
+// tried again by the next one.
 std::shared_ptr<Member> MakeLocalMember(const v1::EnsembleMember& spec, LocalRuntime& runtime);
 
 }  // namespace atelier::aggregator

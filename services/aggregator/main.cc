@@ -1,7 +1,7 @@
 // atelier-aggregator: parses flags, builds the graph, waits.
-#include <CLI/CLI.hpp>
 #include <prometheus/registry.h>
 
+#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cctype>
 #include <cstdio>
@@ -47,17 +47,18 @@ void AddFlags(CLI::App& app, Flags& flags) {
       ->envname("ATELIER_INSECURE");
   Flag(app, "http-port", flags.server.http_port, "Port of the metrics; -1: gRPC port + 1000");
   Flag(app, "coordinator", flags.service.coordinator, "HOST:PORT of the coordinator to follow");
-  Flag(app, "name", flags.service.ensemble_name,
-       "Ensemble to serve; empty: the one promoted last");
+  Flag(app, "name", flags.service.ensemble_name, "Ensemble to serve; empty: the one promoted last");
   Flag(app, "ensemble-version", flags.service.ensemble_version,
        "Serve this version of --name instead of the promoted one; 0: follow promotions");
-  Flag(app, "run", flags.service.run_directory, "Run directory to serve instead of a coordinator's");
+  Flag(app, "run", flags.service.run_directory,
+       "Run directory to serve instead of a coordinator's");
   Flag(app, "local-fallback", flags.service.local,
        "Members in this process: on (when no trainer answers), off, only (no trainers)")
       ->transform(CLI::CheckedTransformer(kLocal, CLI::ignore_case).description("on|off|only"))
       ->default_str("on");
   Flag(app, "min-members", flags.service.min_members,
-       "Members that must answer; 0: what the version says")->check(CLI::NonNegativeNumber);
+       "Members that must answer; 0: what the version says")
+      ->check(CLI::NonNegativeNumber);
   Flag(app, "deadline-ms", flags.deadline_ms, "Deadline of calls that bring none")
       ->check(CLI::PositiveNumber);
   Flag(app, "drain-ms", flags.drain_ms, "Time running requests get on SIGTERM")

@@ -1,4 +1,5 @@
-// What an operator sees of an aggregator: requests, latency, failures per member, queue bytes, images.
+// What an operator sees of an aggregator: requests, latency, failures per member, queue bytes,
+// images.
 #pragma once
 
 #include <chrono>

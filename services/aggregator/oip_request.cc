@@ -37,10 +37,10 @@ std::string ShapeText(const Tensor& tensor) {
 // Only `contents`' field number `wanted` may hold values.
 absl::Status CheckTypedField(const InferTensorContents& contents, int wanted,
                              std::string_view field) {
-  const int sizes[] = {contents.bool_contents_size(),  contents.int_contents_size(),
-                       contents.int64_contents_size(), contents.uint_contents_size(),
+  const int sizes[] = {contents.bool_contents_size(),   contents.int_contents_size(),
+                       contents.int64_contents_size(),  contents.uint_contents_size(),
                        contents.uint64_contents_size(), contents.fp32_contents_size(),
-                       contents.fp64_contents_size(),  contents.bytes_contents_size()};
+                       contents.fp64_contents_size(),   contents.bytes_contents_size()};
   for (int i = 0; i < 8; ++i) {
     if (i + 1 != wanted && sizes[i] > 0) {
       return Invalid(absl::StrCat("typed contents of another type than the input's: expected ",
@@ -57,13 +57,13 @@ absl::Status CheckShape(const Tensor& tensor, int rank, std::string_view form, i
   }
   for (const int64_t dim : tensor.shape()) {
     if (dim < 1 || dim > std::numeric_limits<int32_t>::max()) {
-      return Invalid(absl::StrCat("input ", Quoted(tensor.name()), " has shape ",
-                                  ShapeText(tensor), ": every extent is at least 1 and below 2^31"));
+      return Invalid(absl::StrCat("input ", Quoted(tensor.name()), " has shape ", ShapeText(tensor),
+                                  ": every extent is at least 1 and below 2^31"));
     }
   }
   if (tensor.shape(0) > max_pictures) {
-    return absl::ResourceExhaustedError(absl::StrCat(
-        tensor.shape(0), " pictures; at most ", max_pictures, " a request: send several"));
+    return absl::ResourceExhaustedError(absl::StrCat(tensor.shape(0), " pictures; at most ",
+                                                     max_pictures, " a request: send several"));
   }
   return absl::OkStatus();
 }
@@ -77,7 +77,8 @@ uint32_t LittleEndian32(const char* bytes) {
 absl::Status SplitRawBytes(std::string_view raw, int count, std::vector<std::string_view>& out) {
   for (int i = 0; i < count; ++i) {
     if (raw.size() < sizeof(uint32_t)) {
-      return Invalid(absl::StrCat("raw contents of \"image\" end before element ", i, " of ", count));
+      return Invalid(
+          absl::StrCat("raw contents of \"image\" end before element ", i, " of ", count));
     }
     const uint32_t length = LittleEndian32(raw.data());
     raw.remove_prefix(sizeof(uint32_t));
@@ -103,9 +104,8 @@ absl::Status ParseImage(const Tensor& tensor, const std::string* raw, int max_pi
   ATELIER_RETURN_IF_ERROR(CheckShape(tensor, 1, "[N]", max_pictures));
   out.pictures.count = static_cast<int>(tensor.shape(0));
   if (raw != nullptr) return SplitRawBytes(*raw, out.pictures.count, out.pictures.encoded);
-  ATELIER_RETURN_IF_ERROR(CheckTypedField(tensor.contents(),
-                                          InferTensorContents::kBytesContentsFieldNumber,
-                                          "bytes_contents"));
+  ATELIER_RETURN_IF_ERROR(CheckTypedField(
+      tensor.contents(), InferTensorContents::kBytesContentsFieldNumber, "bytes_contents"));
   if (tensor.contents().bytes_contents_size() != out.pictures.count) {
     return Invalid(absl::StrCat("shape ", ShapeText(tensor), " needs ", out.pictures.count,
                                 " elements of bytes_contents, found ",
@@ -131,8 +131,8 @@ absl::Status ParsePixels(const Tensor& tensor, const std::string* raw, int max_p
   out.pictures.width = static_cast<int>(tensor.shape(2));
   // N, H and W are below 2^31, N at most max_pictures: H * W * 3 cannot overflow, times N might.
   const int64_t picture = tensor.shape(1) * tensor.shape(2) * kColours;
-  const int64_t found = raw != nullptr ? static_cast<int64_t>(raw->size())
-                                       : tensor.contents().uint_contents_size();
+  const int64_t found =
+      raw != nullptr ? static_cast<int64_t>(raw->size()) : tensor.contents().uint_contents_size();
   if (found % picture != 0 || found / picture != tensor.shape(0)) {
     return Invalid(absl::StrCat("shape ", ShapeText(tensor), " of \"pixels\" does not match the ",
                                 found, raw != nullptr ? " raw bytes" : " elements of uint_contents",
@@ -168,8 +168,9 @@ absl::Status CheckNoSharedMemory(
 absl::Status ParseInputs(const ModelInferRequest& request, int max_pictures, OipRequest& out) {
   for (const Tensor& tensor : request.inputs()) {
     if (tensor.name() != kImageInput && tensor.name() != kPixelsInput) {
-      return Invalid(absl::StrCat("unknown input ", Quoted(tensor.name()),
-                                  "; send \"image\" (BYTES [N]) or \"pixels\" (UINT8 [N, H, W, 3])"));
+      return Invalid(
+          absl::StrCat("unknown input ", Quoted(tensor.name()),
+                       "; send \"image\" (BYTES [N]) or \"pixels\" (UINT8 [N, H, W, 3])"));
     }
     ATELIER_RETURN_IF_ERROR(CheckNoSharedMemory(tensor.parameters()));
   }

@@ -25,9 +25,9 @@ struct OipRequest {
   std::optional<std::chrono::microseconds> timeout;  // parameter "timeout"
 };
 
-// InvalidArgument: names, types, shapes, byte counts, raw and typed contents mixed; the message says
-// what was expected and found. ResourceExhausted: N over `max_pictures`. `request` outlives the
-// result.
+// InvalidArgument: names, types, shapes, byte counts, raw and typed contents mixed; the message
+// says what was expected and found. ResourceExhausted: N over `max_pictures`. `request` outlives
+// the result.
 absl::StatusOr<OipRequest> ParseOipRequest(const inference::ModelInferRequest& request,
                                            int max_pictures);
 

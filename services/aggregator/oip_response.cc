@@ -40,9 +40,9 @@ void AddLabels(const std::vector<std::string>& labels, inference::ModelInferResp
   for (const std::string& label : labels) AppendBytesElement(raw, label);
 }
 
-void AddTensor(const char* name, const char* type, std::initializer_list<int64_t> shape,
-               google::protobuf::RepeatedPtrField<inference::ModelMetadataResponse::TensorMetadata>&
-                   tensors) {
+void AddTensor(
+    const char* name, const char* type, std::initializer_list<int64_t> shape,
+    google::protobuf::RepeatedPtrField<inference::ModelMetadataResponse::TensorMetadata>& tensors) {
   auto& tensor = *tensors.Add();
   tensor.set_name(name);
   tensor.set_datatype(type);

@@ -68,8 +68,7 @@ class Handlers final : public inference::GRPCInferenceService::CallbackService {
                                         inference::ModelConfigResponse* response) override {
     const absl::StatusOr<ServedModel> model = Find(*request);
     if (model.ok()) {
-      *response->mutable_config() =
-          MakeOipConfig(*model, serving_.engine.limits().max_pictures);
+      *response->mutable_config() = MakeOipConfig(*model, serving_.engine.limits().max_pictures);
     }
     return Finished(context, rpc::ToGrpcStatus(model.status()));
   }
@@ -78,13 +77,13 @@ class Handlers final : public inference::GRPCInferenceService::CallbackService {
                                        const inference::ModelInferRequest* request,
                                        inference::ModelInferResponse* response) override {
     grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-    OipInfer(serving_, "oip", *request,
-             DeadlineOf(*context, serving_.engine.limits().imposed_deadline),
-             [context] { return context->IsCancelled(); },
-             [context, reactor, response](absl::StatusOr<inference::ModelInferResponse> answer) {
-               if (answer.ok()) *response = *std::move(answer);
-               reactor->Finish(ToCallStatus(answer.status(), *context));
-             });
+    OipInfer(
+        serving_, "oip", *request, DeadlineOf(*context, serving_.engine.limits().imposed_deadline),
+        [context] { return context->IsCancelled(); },
+        [context, reactor, response](absl::StatusOr<inference::ModelInferResponse> answer) {
+          if (answer.ok()) *response = *std::move(answer);
+          reactor->Finish(ToCallStatus(answer.status(), *context));
+        });
     return reactor;
   }
 

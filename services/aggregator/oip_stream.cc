@@ -16,14 +16,16 @@ constexpr size_t kReadAhead = 4;
 }  // namespace
 
 // Reactions and answers only change state under the lock; what to start next is decided there and
-// started outside, because gRPC may run the next reaction inside the call that starts it. Finish waits
-// for starts under way (`starting_`), so that none touches a call that is gone.
+// started outside, because gRPC may run the next reaction inside the call that starts it. Finish
+// waits for starts under way (`starting_`), so that none touches a call that is gone.
 class OipStreams::Stream final : public Reactor, public std::enable_shared_from_this<Stream> {
  public:
   Stream(OipStreams& owner, grpc::CallbackServerContext* context)
       : owner_(owner), context_(context) {}
 
-  void Begin() { Act([this]() ABSL_NO_THREAD_SAFETY_ANALYSIS { reading_ = false; }); }
+  void Begin() {
+    Act([this]() ABSL_NO_THREAD_SAFETY_ANALYSIS { reading_ = false; });
+  }
   void Close() {
     Act([this]() ABSL_NO_THREAD_SAFETY_ANALYSIS { closing_ = true; });
   }
@@ -68,21 +70,21 @@ class OipStreams::Stream final : public Reactor, public std::enable_shared_from_
 
   void Work(const std::shared_ptr<Slot>& slot) {
     const auto deadline = DeadlineOf(*context_, owner_.serving_.engine.limits().imposed_deadline);
-    OipInfer(owner_.serving_, "oip_stream", slot->request, deadline,
-             [this] { return cancelled_.load(); },
-             [self = shared_from_this(),
-              slot](absl::StatusOr<inference::ModelInferResponse> answer) {
-               if (answer.ok()) {
-                 *slot->response.mutable_infer_response() = *std::move(answer);
-               } else {
-                 slot->response.set_error_message(answer.status().ToString(
-                     absl::StatusToStringMode::kWithNoExtraData));
-                 auto& failed = *slot->response.mutable_infer_response();
-                 failed.set_model_name(slot->request.model_name());
-                 failed.set_id(slot->request.id());
-               }
-               self->Act([&slot]() { slot->ready = true; });
-             });
+    OipInfer(
+        owner_.serving_, "oip_stream", slot->request, deadline,
+        [this] { return cancelled_.load(); },
+        [self = shared_from_this(), slot](absl::StatusOr<inference::ModelInferResponse> answer) {
+          if (answer.ok()) {
+            *slot->response.mutable_infer_response() = *std::move(answer);
+          } else {
+            slot->response.set_error_message(
+                answer.status().ToString(absl::StatusToStringMode::kWithNoExtraData));
+            auto& failed = *slot->response.mutable_infer_response();
+            failed.set_model_name(slot->request.model_name());
+            failed.set_id(slot->request.id());
+          }
+          self->Act([&slot]() { slot->ready = true; });
+        });
   }
 
   struct Next {
@@ -142,7 +144,7 @@ class OipStreams::Stream final : public Reactor, public std::enable_shared_from_
   Mutex mutex_;
   std::shared_ptr<Slot> incoming_ ABSL_GUARDED_BY(mutex_);
   std::deque<std::shared_ptr<Slot>> slots_ ABSL_GUARDED_BY(mutex_);  // read, not yet answered
-  bool reading_ ABSL_GUARDED_BY(mutex_) = true;  // until Begin
+  bool reading_ ABSL_GUARDED_BY(mutex_) = true;                      // until Begin
   bool writing_ ABSL_GUARDED_BY(mutex_) = false;
   int starting_ ABSL_GUARDED_BY(mutex_) = 0;
   bool read_all_ ABSL_GUARDED_BY(mutex_) = false;

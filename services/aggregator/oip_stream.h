@@ -1,5 +1,5 @@
-// One ModelStreamInfer call: reads ahead a little, answers in the order of the requests, one write in
-// flight.
+// One ModelStreamInfer call: reads ahead a little, answers in the order of the requests, one write
+// in flight.
 #pragma once
 
 #include <grpcpp/support/server_callback.h>
@@ -23,7 +23,8 @@ class OipStreams {
   ~OipStreams();
   // Kept until its OnDone.
   Reactor* Open(grpc::CallbackServerContext* context);
-  // Every open stream finishes what it has read and ends with UNAVAILABLE; so do later ones at once.
+  // Every open stream finishes what it has read and ends with UNAVAILABLE; so do later ones at
+  // once.
   void Close();
 
  private:

@@ -35,8 +35,7 @@ absl::Status CheckSides(const Pictures& pictures, const vision::DecodeLimits& li
   }
   const int longer = std::max(pictures.height, pictures.width);
   const int shorter = std::min(pictures.height, pictures.width);
-  if (longer > limits.max_side ||
-      int64_t{longer} * shorter > limits.max_pixels ||
+  if (longer > limits.max_side || int64_t{longer} * shorter > limits.max_pixels ||
       longer > limits.max_aspect * shorter) {
     return absl::ResourceExhaustedError(absl::StrCat(
         "pictures of ", pictures.height, " x ", pictures.width, " pixels: at most ",
@@ -98,16 +97,16 @@ absl::Status CheckPictures(const Pictures& pictures, int max_pictures,
   }
   if (pictures.height == 0 && pictures.width == 0) {
     if (pictures.encoded.size() == static_cast<size_t>(pictures.count)) return absl::OkStatus();
-    return absl::InvalidArgumentError(absl::StrCat("expected ", pictures.count, " pictures, found ",
-                                                   pictures.encoded.size()));
+    return absl::InvalidArgumentError(
+        absl::StrCat("expected ", pictures.count, " pictures, found ", pictures.encoded.size()));
   }
   ATELIER_RETURN_IF_ERROR(CheckSides(pictures, limits));
   const int64_t expected =
       int64_t{pictures.count} * pictures.height * pictures.width * kInputChannels;
   if (static_cast<int64_t>(pictures.pixels.size()) != expected) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "pixels [", pictures.count, ", ", pictures.height, ", ", pictures.width, ", 3] take ",
-        expected, " bytes, found ", pictures.pixels.size()));
+    return absl::InvalidArgumentError(
+        absl::StrCat("pixels [", pictures.count, ", ", pictures.height, ", ", pictures.width,
+                     ", 3] take ", expected, " bytes, found ", pictures.pixels.size()));
   }
   return absl::OkStatus();
 }
@@ -135,8 +134,8 @@ absl::Status PreparePicture(const Pictures& pictures, int index, const Preparati
         vision::Resize(spec.channels() == 1 ? vision::ToGrayscale(image) : image, spec);
     const size_t bytes = static_cast<size_t>(BytesOf(spec));
     if (resized.pixels.size() != bytes) {
-      return absl::InvalidArgumentError(absl::StrCat("picture ", index, " cannot be resized to ",
-                                                     spec.size(), " pixels"));
+      return absl::InvalidArgumentError(
+          absl::StrCat("picture ", index, " cannot be resized to ", spec.size(), " pixels"));
     }
     std::memcpy(room[s]->bytes.data() + bytes * static_cast<size_t>(index), resized.pixels.data(),
                 bytes);

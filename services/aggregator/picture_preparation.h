@@ -1,5 +1,5 @@
-// From a request's pictures to what members take: decoded once, resized once per distinct image spec.
-// Pure functions; thread-safe.
+// From a request's pictures to what members take: decoded once, resized once per distinct image
+// spec. Pure functions; thread-safe.
 #pragma once
 
 #include <string_view>

@@ -18,8 +18,8 @@ using std::chrono::milliseconds;
 // Kept of the remaining time for combining and the way back to the client.
 SteadyClock::time_point AnswerBy(SteadyClock::time_point deadline) {
   const auto remaining = deadline - SteadyClock::now();
-  return deadline - std::clamp<SteadyClock::duration>(remaining / 10, milliseconds(20),
-                                                      milliseconds(500));
+  return deadline -
+         std::clamp<SteadyClock::duration>(remaining / 10, milliseconds(20), milliseconds(500));
 }
 
 absl::StatusOr<Prediction> Combine(const ServedModel& model, FanOutResult result) {
@@ -42,8 +42,8 @@ absl::StatusOr<Prediction> Combine(const ServedModel& model, FanOutResult result
   return prediction;
 }
 
-// One request from the door to its answer. Jobs that come too late find it ended and touch nothing of
-// the request's memory.
+// One request from the door to its answer. Jobs that come too late find it ended and touch nothing
+// of the request's memory.
 class PredictionCall : public std::enable_shared_from_this<PredictionCall> {
  public:
   PredictionCall(PredictionRequest request, std::unique_ptr<Admission::Ticket> ticket,
@@ -149,7 +149,8 @@ class PredictionCall : public std::enable_shared_from_this<PredictionCall> {
 
   static absl::Status TooLate() {
     return absl::UnavailableError(
-        "no time was left to ask the members once the pictures were decoded: allow more, or send fewer");
+        "no time was left to ask the members once the pictures were decoded: allow more, or send "
+        "fewer");
   }
 
   void Finish(absl::StatusOr<Prediction> prediction) {
@@ -194,10 +195,10 @@ absl::StatusOr<ServedModel> FindModel(const VersionManager& manager, const std::
   model.name = name;
   if (model.version == nullptr) {
     const absl::Status refusal = manager.refusal();
-    return absl::FailedPreconditionError(absl::StrCat(
-        "no ensemble version is served yet",
-        refusal.ok() ? ": train one or promote one (atelier ensembles promote)"
-                     : absl::StrCat(": ", refusal.message())));
+    return absl::FailedPreconditionError(
+        absl::StrCat("no ensemble version is served yet",
+                     refusal.ok() ? ": train one or promote one (atelier ensembles promote)"
+                                  : absl::StrCat(": ", refusal.message())));
   }
   std::vector<std::string> names = {kEnsembleModel};
   for (size_t i = 0; i < model.version->members.size(); ++i) {
@@ -205,8 +206,8 @@ absl::StatusOr<ServedModel> FindModel(const VersionManager& manager, const std::
     if (name == kEnsembleModel || name == names.back()) model.members.push_back(i);
   }
   if (model.members.empty()) {
-    return absl::NotFoundError(absl::StrCat("no model of this name; there are: ",
-                                            absl::StrJoin(names, ", ")));
+    return absl::NotFoundError(
+        absl::StrCat("no model of this name; there are: ", absl::StrJoin(names, ", ")));
   }
   const std::string served = absl::StrCat(model.version->ensemble.version());
   if (!version.empty() && version != served) {
@@ -233,8 +234,8 @@ void PredictionEngine::Predict(PredictionRequest request, Done done) {
     members.push_back(&request.model.version->members[i]->spec());
   }
   PreparationPlan plan = PlanPreparation(members);
-  const int64_t bytes = request.pictures.payload_bytes() +
-                        plan.bytes_per_picture() * request.pictures.count;
+  const int64_t bytes =
+      request.pictures.payload_bytes() + plan.bytes_per_picture() * request.pictures.count;
   auto ticket = admission_.Enter(request.pictures.count, bytes);
   if (!ticket.ok()) return done(ticket.status());
   metrics_.SetQueueBytes(admission_.bytes());

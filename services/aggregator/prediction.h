@@ -43,7 +43,7 @@ struct PredictionRequest {
 struct Prediction {
   ensemble::Probabilities probabilities;
   std::vector<std::string> labels;
-  std::vector<std::string> members_used;    // both in the order of the version
+  std::vector<std::string> members_used;  // both in the order of the version
   std::vector<std::string> members_failed;
   bool degraded = false;
   std::vector<ensemble::Probabilities> member_probabilities;  // of members_used
@@ -54,7 +54,8 @@ class PredictionEngine {
  public:
   using Done = std::function<void(absl::StatusOr<Prediction>)>;
 
-  // Everything outlives the engine. `decoding` takes at least max_queued_pictures + max_pictures jobs.
+  // Everything outlives the engine. `decoding` takes at least max_queued_pictures + max_pictures
+  // jobs.
   PredictionEngine(const RequestLimits& limits, Admission& admission, WorkerPool& decoding,
                    DeadlineTimer& timer, Metrics& metrics);
 

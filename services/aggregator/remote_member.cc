@@ -70,11 +70,11 @@ class RemoteMember final : public Member, public std::enable_shared_from_this<Re
     request.set_weights_digest(spec_.weights_digest());
     request.set_size(call->pictures->count);
     request.set_pixels(call->pictures->bytes);
-    client.Predict(std::move(request), now + patience,
-                   [self = shared_from_this(), call, address,
-                    patience](absl::StatusOr<v1::Matrix> answer) {
-                     self->OnAnswer(call, address, patience >= kTelling, std::move(answer));
-                   });
+    client.Predict(
+        std::move(request), now + patience,
+        [self = shared_from_this(), call, address, patience](absl::StatusOr<v1::Matrix> answer) {
+          self->OnAnswer(call, address, patience >= kTelling, std::move(answer));
+        });
   }
 
   void OnAnswer(const std::shared_ptr<Call>& call, const std::string& address, bool telling,

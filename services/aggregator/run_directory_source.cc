@@ -19,9 +19,9 @@ constexpr uint64_t kMaxEnsembleJson = 4 << 20;
 absl::StatusOr<v1::EnsembleVersion> ReadEnsembleJson(const fs::path& run) {
   absl::StatusOr<std::string> json = ReadFile(run / "ensemble.json", kMaxEnsembleJson);
   if (absl::IsNotFound(json.status())) {
-    return absl::NotFoundError(absl::StrCat(
-        "no ensemble.json in ", run.filename().string(),
-        ": expected a finished run's directory (atelier train --out RUN makes one)"));
+    return absl::NotFoundError(
+        absl::StrCat("no ensemble.json in ", run.filename().string(),
+                     ": expected a finished run's directory (atelier train --out RUN makes one)"));
   }
   ATELIER_RETURN_IF_ERROR(json.status());
   v1::EnsembleVersion ensemble;
@@ -52,9 +52,8 @@ class RunDirectorySource final : public VersionSource {
     for (const fs::path& path : Places(digest)) {
       std::error_code ignored;
       if (!fs::is_regular_file(path, ignored)) continue;
-      ATELIER_ASSIGN_OR_RETURN(
-          std::string bytes,
-          ReadFile(path, static_cast<uint64_t>(artifacts::kMaxArtifactBytes)));
+      ATELIER_ASSIGN_OR_RETURN(std::string bytes,
+                               ReadFile(path, static_cast<uint64_t>(artifacts::kMaxArtifactBytes)));
       if (Sha256Hex(bytes) == digest) return bytes;
       return absl::DataLossError(absl::StrCat("the weights in ", path.filename().string(),
                                               " are not those of digest ", digest));

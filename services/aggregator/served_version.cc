@@ -30,9 +30,9 @@ absl::Status ValidateMember(const v1::EnsembleMember& member, int classes) {
   const v1::ImageSpec& image = member.model().image();
   if (image.size() < kMinSize || image.size() > kMaxSize ||
       (image.channels() != 0 && image.channels() != 1 && image.channels() != 3)) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(member.name(), ": size ", image.size(), " with ", image.channels(),
-                     " channels; expected ", kMinSize, "..", kMaxSize, " with 1 or 3"));
+    return absl::InvalidArgumentError(absl::StrCat(member.name(), ": size ", image.size(), " with ",
+                                                   image.channels(), " channels; expected ",
+                                                   kMinSize, "..", kMaxSize, " with 1 or 3"));
   }
   return absl::OkStatus();
 }
@@ -52,16 +52,16 @@ absl::Status ValidateVersion(const v1::EnsembleVersion& ensemble) {
       return absl::InvalidArgumentError(absl::StrCat("two members are called ", member.name()));
     }
   }
-  if (ensemble.combination() != v1::COMBINATION_UNSPECIFIED &&
-      ensemble.combination() != v1::MEAN) {
+  if (ensemble.combination() != v1::COMBINATION_UNSPECIFIED && ensemble.combination() != v1::MEAN) {
     return absl::FailedPreconditionError(
         absl::StrCat("this build cannot combine by method ", ensemble.combination()));
   }
   const std::string digest = ensemble::PreprocessingDigest(ensemble);
   if (ensemble.preprocessing_digest() != digest) {
     return absl::FailedPreconditionError(absl::StrCat(
-        "preprocessing digest ", ensemble.preprocessing_digest(), " was stored, this build computes ",
-        digest, ": pictures would be prepared otherwise than in training; serve it with the build "
+        "preprocessing digest ", ensemble.preprocessing_digest(),
+        " was stored, this build computes ", digest,
+        ": pictures would be prepared otherwise than in training; serve it with the build "
         "that trained it, or train again"));
   }
   return absl::OkStatus();

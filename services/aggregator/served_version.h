@@ -1,5 +1,5 @@
-// A version being served. Immutable; whoever answers a request holds it by shared_ptr, so that a swap
-// never takes a member away from a request under way.
+// A version being served. Immutable; whoever answers a request holds it by shared_ptr, so that a
+// swap never takes a member away from a request under way.
 #pragma once
 
 #include <memory>
@@ -26,9 +26,9 @@ inline std::string VersionLabel(const v1::EnsembleVersion& ensemble) {
 // The model's name that means all members combined; no member may have it.
 constexpr char kEnsembleModel[] = "ensemble";
 
-// Whether a version can be served at all. FailedPrecondition: members and classes do not fit, or the
-// preprocessing stored with it is not what this build does (train/serve skew). InvalidArgument: no
-// members or classes, repeated or unusable names.
+// Whether a version can be served at all. FailedPrecondition: members and classes do not fit, or
+// the preprocessing stored with it is not what this build does (train/serve skew). InvalidArgument:
+// no members or classes, repeated or unusable names.
 absl::Status ValidateVersion(const v1::EnsembleVersion& ensemble);
 
 // The version's own minimum (0: max(1, n-1)), replaced by `override_by` when > 0, within 1..n.

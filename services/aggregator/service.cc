@@ -66,9 +66,7 @@ class ServiceImpl final : public Service {
     decoding_.Stop();
   }
 
-  std::vector<grpc::Service*> services() override {
-    return {&oip_->service(), aggregator_.get()};
-  }
+  std::vector<grpc::Service*> services() override { return {&oip_->service(), aggregator_.get()}; }
 
   absl::Status Start() override {
     return source_->Start(

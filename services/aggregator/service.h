@@ -36,17 +36,18 @@ struct ServiceOptions {
   std::string coordinator;
   std::string ensemble_name;
   int ensemble_version = 0;
-  // 2. The ensemble of a run directory: RUN/ensemble.json (EnsembleVersion as protobuf JSON) and its
+  // 2. The ensemble of a run directory: RUN/ensemble.json (EnsembleVersion as protobuf JSON) and
+  // its
   //    weights, RUN/weights/<digest>.safetensors, RUN/weights/<member>.safetensors or the artifact
   //    store RUN/artifacts/. Members are in-process. `ensemble_version` > 0 overrides the number.
   std::filesystem::path run_directory;
 
   LocalMembers local = LocalMembers::kFallback;
-  int min_members = 0;                       // > 0 overrides the version's
+  int min_members = 0;  // > 0 overrides the version's
   RequestLimits limits;
   int decode_threads = 2;
-  int inference_threads = 1;                 // forwards at a time; LibTorch parallelises one inside
-  std::string device = "auto";               // of in-process members
+  int inference_threads = 1;    // forwards at a time; LibTorch parallelises one inside
+  std::string device = "auto";  // of in-process members
   std::chrono::milliseconds warm_up_timeout{120'000};
   std::shared_ptr<prometheus::Registry> metrics;  // unset: kept, but nowhere to be seen
 };
@@ -61,14 +62,14 @@ class Service {
 
   // inference.GRPCInferenceService and atelier.v1.AggregatorService; owned by this object.
   virtual std::vector<grpc::Service*> services() = 0;
-  // Begins to follow versions; never waits for one. NotFound, InvalidArgument or DataLoss when a run
-  // directory has no usable ensemble.
+  // Begins to follow versions; never waits for one. NotFound, InvalidArgument or DataLoss when a
+  // run directory has no usable ensemble.
   virtual absl::Status Start() = 0;
   // Blocks until a version is served; else the reason why none is (DeadlineExceeded when it is
   // merely not there yet).
   virtual absl::Status WaitServed(std::chrono::milliseconds timeout) = 0;
-  // No further requests (UNAVAILABLE), streams end, running requests finish. Blocks until nothing is
-  // in flight or the time is over; false in the latter case. Call before the server's Shutdown.
+  // No further requests (UNAVAILABLE), streams end, running requests finish. Blocks until nothing
+  // is in flight or the time is over; false in the latter case. Call before the server's Shutdown.
   virtual bool Drain(std::chrono::milliseconds timeout) = 0;
 };
 

@@ -66,9 +66,8 @@ void TrainerDirectory::ReportAnswer(const std::string& address) {
 
 bool TrainerDirectory::WaitAsked(SteadyClock::time_point deadline) {
   MutexLock lock(mutex_);
-  return changed_.WaitUntil(mutex_, deadline, [&]() ABSL_NO_THREAD_SAFETY_ANALYSIS {
-    return asked_ || stopping_;
-  });
+  return changed_.WaitUntil(mutex_, deadline,
+                            [&]() ABSL_NO_THREAD_SAFETY_ANALYSIS { return asked_ || stopping_; });
 }
 
 void TrainerDirectory::Poll() {

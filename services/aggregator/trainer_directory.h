@@ -29,7 +29,8 @@ struct TrainerDirectoryOptions {
 class TrainerDirectory {
  public:
   using ListFleet = std::function<absl::StatusOr<v1::ListFleetResponse>()>;
-  using Connect = std::function<std::shared_ptr<trainer::PredictClient>(const std::string& address)>;
+  using Connect =
+      std::function<std::shared_ptr<trainer::PredictClient>(const std::string& address)>;
 
   TrainerDirectory(ListFleet list, Connect connect, const TrainerDirectoryOptions& options = {});
   // Fails what is in flight with Cancelled.

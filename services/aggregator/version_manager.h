@@ -38,9 +38,9 @@ class VersionManager {
   VersionManager(const VersionManager&) = delete;
   VersionManager& operator=(const VersionManager&) = delete;
 
-  // Serve this from now on. Never blocks; of several offers only the newest counts. When it cannot be
-  // served for good (wrong, damaged), the version served stays and refusal() says why; when members
-  // are not there yet it is tried until they are or another one is offered.
+  // Serve this from now on. Never blocks; of several offers only the newest counts. When it cannot
+  // be served for good (wrong, damaged), the version served stays and refusal() says why; when
+  // members are not there yet it is tried until they are or another one is offered.
   void Offer(v1::EnsembleVersion ensemble);
 
   std::shared_ptr<const ServedVersion> Current() const;  // null: none yet
@@ -54,7 +54,8 @@ class VersionManager {
   void Adopt(const v1::EnsembleVersion& ensemble);
   void FallBack(const v1::EnsembleVersion& ensemble);
   absl::StatusOr<std::shared_ptr<ServedVersion>> Build(const v1::EnsembleVersion& ensemble) const;
-  // OK: all warm. The first lasting error, else the first transient one; `warm` counts the warm ones.
+  // OK: all warm. The first lasting error, else the first transient one; `warm` counts the warm
+  // ones.
   absl::Status WarmUp(const ServedVersion& version, int& warm);
   void Swap(std::shared_ptr<const ServedVersion> version, absl::Status refusal);
   void SetRefusal(const v1::EnsembleVersion& ensemble, const absl::Status& status);

@@ -33,8 +33,8 @@ class VersionSource {
 std::unique_ptr<VersionSource> MakeRegistrySource(
     std::shared_ptr<coordinator::RegistryClient> registry, const std::string& name, int pinned);
 
-// The one ensemble of a run directory (see ServiceOptions::run_directory). `version` > 0 replaces the
-// stored number. NotFound without ensemble.json; DataLoss when it is damaged.
+// The one ensemble of a run directory (see ServiceOptions::run_directory). `version` > 0 replaces
+// the stored number. NotFound without ensemble.json; DataLoss when it is damaged.
 absl::StatusOr<std::unique_ptr<VersionSource>> OpenRunDirectory(const std::filesystem::path& run,
                                                                 int version = 0);
 

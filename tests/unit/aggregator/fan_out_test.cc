@@ -30,12 +30,13 @@ class FanOutTest : public ::testing::Test {
     request.pictures.assign(members.size(), MakePixels(2));
     request.min_members = min_members;
     request.answer_by = In(wait);
-    FanOut(std::move(request), timer,
-           [this](const Member& member, const absl::Status&) {
-             MutexLock lock(mutex);
-             failures.push_back(member.spec().name());
-           },
-           result.callback());
+    FanOut(
+        std::move(request), timer,
+        [this](const Member& member, const absl::Status&) {
+          MutexLock lock(mutex);
+          failures.push_back(member.spec().name());
+        },
+        result.callback());
   }
 
   DeadlineTimer timer;

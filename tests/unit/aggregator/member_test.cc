@@ -32,7 +32,8 @@ class FakePredictor final : public nn::Predictor {
 
 class LocalMemberTest : public ::testing::Test {
  protected:
-  absl::StatusOr<v1::Matrix> Predict(Member& member, std::chrono::steady_clock::duration wait = kFar) {
+  absl::StatusOr<v1::Matrix> Predict(Member& member,
+                                     std::chrono::steady_clock::duration wait = kFar) {
     Caught<absl::StatusOr<v1::Matrix>> answer;
     member.Predict(MakePixels(2), In(wait), answer.callback());
     return answer.Get();
@@ -49,8 +50,8 @@ class LocalMemberTest : public ::testing::Test {
                          if (!load_status.ok()) return load_status;
                          return digest;
                        },
-                       [this](const v1::ModelSpec& model, std::string_view)
-                           -> absl::StatusOr<std::unique_ptr<nn::Predictor>> {
+                       [this](const v1::ModelSpec& model,
+                              std::string_view) -> absl::StatusOr<std::unique_ptr<nn::Predictor>> {
                          return std::make_unique<FakePredictor>(model, threads);
                        }};
 };

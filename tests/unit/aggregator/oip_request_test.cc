@@ -122,11 +122,13 @@ std::vector<BadCase> BadCases() {
       {"MoreThanSent", dim(0, 3)},
       {"FewerThanSent", dim(0, 1)},
       {"NoContents", [](Request& r) { r.clear_raw_input_contents(); }},
-      {"LengthPastTheEnd", [](Request& r) { r.set_raw_input_contents(0, Element("a") + "\xff\xff\xff\xff"); }},
+      {"LengthPastTheEnd",
+       [](Request& r) { r.set_raw_input_contents(0, Element("a") + "\xff\xff\xff\xff"); }},
       {"CutLength", [](Request& r) { r.set_raw_input_contents(0, Element("a") + "\x01"); }},
       {"LeftOver", [](Request& r) { r.mutable_raw_input_contents(0)->append("x"); }},
       {"TwoRaw", [](Request& r) { r.add_raw_input_contents("x"); }},
-      {"RawAndTyped", [](Request& r) { r.mutable_inputs(0)->mutable_contents()->add_bytes_contents("x"); }},
+      {"RawAndTyped",
+       [](Request& r) { r.mutable_inputs(0)->mutable_contents()->add_bytes_contents("x"); }},
       {"OtherTypedContents",
        [](Request& r) {
          r.clear_raw_input_contents();
@@ -151,7 +153,8 @@ std::vector<BadCase> BadCases() {
          output.set_name("probabilities");
          (*output.mutable_parameters())["classification"].set_int64_param(3);
        }},
-      {"PixelsWrongType", [](Request& r) { r.mutable_inputs(0)->set_datatype("FP32"); }, kBad, true},
+      {"PixelsWrongType", [](Request& r) { r.mutable_inputs(0)->set_datatype("FP32"); }, kBad,
+       true},
       {"PixelsChannels", dim(3, 4), kBad, true},
       {"PixelsZeroSide", dim(1, 0), kBad, true},
       {"PixelsNegativeSide", dim(2, -1), kBad, true},
@@ -162,13 +165,17 @@ std::vector<BadCase> BadCases() {
          r.mutable_inputs(0)->set_shape(2, (int64_t{1} << 31) - 1);
        },
        kBad, true},
-      {"PixelsTooFewBytes", [](Request& r) { r.mutable_raw_input_contents(0)->pop_back(); }, kBad, true},
-      {"PixelsTooManyBytes", [](Request& r) { r.mutable_raw_input_contents(0)->append("x"); }, kBad, true},
-      {"PixelsRank", [](Request& r) { r.mutable_inputs(0)->mutable_shape()->RemoveLast(); }, kBad, true},
+      {"PixelsTooFewBytes", [](Request& r) { r.mutable_raw_input_contents(0)->pop_back(); }, kBad,
+       true},
+      {"PixelsTooManyBytes", [](Request& r) { r.mutable_raw_input_contents(0)->append("x"); }, kBad,
+       true},
+      {"PixelsRank", [](Request& r) { r.mutable_inputs(0)->mutable_shape()->RemoveLast(); }, kBad,
+       true},
       {"PixelsValueOver255",
        [](Request& r) {
          r.clear_raw_input_contents();
-         for (int i = 0; i < 12; ++i) r.mutable_inputs(0)->mutable_contents()->add_uint_contents(256);
+         for (int i = 0; i < 12; ++i)
+           r.mutable_inputs(0)->mutable_contents()->add_uint_contents(256);
        },
        kBad, true},
   };

@@ -59,11 +59,11 @@ class PredictionTest : public ::testing::Test {
   WorkerPool decoding{2};
   DeadlineTimer timer;
   std::unique_ptr<Metrics> metrics = Metrics::Create(nullptr);
-  VersionManager versions{VersionManagerOptions{},
-                          [this](const v1::EnsembleMember& spec)
-                              -> absl::StatusOr<std::shared_ptr<Member>> {
-                            return members.at(spec.name());
-                          }};
+  VersionManager versions{
+      VersionManagerOptions{},
+      [this](const v1::EnsembleMember& spec) -> absl::StatusOr<std::shared_ptr<Member>> {
+        return members.at(spec.name());
+      }};
   PredictionEngine engine{limits, admission, decoding, timer, *metrics};
 };
 

@@ -85,10 +85,9 @@ TEST_F(VersionManagerTest, KeepsTheOldVersionAndSaysWhyWhenTheNewOneDoesNotFit) 
   Script("bad")->Fail(absl::FailedPreconditionError("head/predictions/kernel: [7, 64] expected"));
   manager->Offer(MakeVersion({"bad"}, 2));
   Until([&] { return !manager->refusal().ok(); });
-  EXPECT_THAT(manager->refusal(),
-              StatusIs(absl::StatusCode::kFailedPrecondition,
-                       AllOf(HasSubstr("paintings@2"), HasSubstr("member bad"),
-                             HasSubstr("head/predictions/kernel"))));
+  EXPECT_THAT(manager->refusal(), StatusIs(absl::StatusCode::kFailedPrecondition,
+                                           AllOf(HasSubstr("paintings@2"), HasSubstr("member bad"),
+                                                 HasSubstr("head/predictions/kernel"))));
   EXPECT_EQ(Number(*manager), 1);
 }
 
