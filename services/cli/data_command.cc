@@ -48,7 +48,8 @@ class DataSource {
     how.data_root = std::filesystem::canonical(options.data, error);
     if (error) return absl::NotFoundError(absl::StrCat("no such folder: ", options.data));
     ATELIER_ASSIGN_OR_RETURN(source->embedded_, Embedded::Start(how));
-    source->client_ = data::DataClient::Create(source->embedded_->channels()->Connect(kEmbeddedData));
+    source->client_ =
+        data::DataClient::Create(source->embedded_->channels()->Connect(kEmbeddedData));
     return source;
   }
 
@@ -90,12 +91,18 @@ class DataSource {
 
 std::string LayoutText(v1::DatasetLayout layout) {
   switch (layout) {
-    case v1::CLASS_FOLDERS: return "one folder per class (DIR/<class>/*.jpg)";
-    case v1::TRAIN_TEST: return "train/<class>/ and test/";
-    case v1::CSV_FLAT: return "a CSV beside the pictures";
-    case v1::NAME_PREFIX: return "class at the beginning of each file's name (CLASS_name.ext)";
-    case v1::UNLABELED: return "pictures without classes";
-    default: return "unknown";
+    case v1::CLASS_FOLDERS:
+      return "one folder per class (DIR/<class>/*.jpg)";
+    case v1::TRAIN_TEST:
+      return "train/<class>/ and test/";
+    case v1::CSV_FLAT:
+      return "a CSV beside the pictures";
+    case v1::NAME_PREFIX:
+      return "class at the beginning of each file's name (CLASS_name.ext)";
+    case v1::UNLABELED:
+      return "pictures without classes";
+    default:
+      return "unknown";
   }
 }
 
@@ -239,10 +246,11 @@ int Code(const absl::Status& status) { return status.ok() ? kDone : Fail(status)
 }  // namespace
 
 void AddDataCommands(CLI::App& app, Context& context) {
-  CLI::App* data = AddVerb(app, "data", "Look at a folder of pictures as training will see it",
-                           "  atelier data inspect paintings            # layout, classes, bad files, copies\n"
-                           "  atelier data inspect paintings --json --manifest\n"
-                           "  atelier data preview paintings --recipe seed --stage retrain --out preview");
+  CLI::App* data =
+      AddVerb(app, "data", "Look at a folder of pictures as training will see it",
+              "  atelier data inspect paintings            # layout, classes, bad files, copies\n"
+              "  atelier data inspect paintings --json --manifest\n"
+              "  atelier data preview paintings --recipe seed --stage retrain --out preview");
   data->require_subcommand(1);
   auto options = std::make_shared<Options>();
   CLI::App* inspect = data->add_subcommand("inspect", "Layout, class counts, quarantine, copies");
@@ -251,7 +259,9 @@ void AddDataCommands(CLI::App& app, Context& context) {
   preview->add_option("--recipe", options->recipe, "Recipe whose augmentation is shown")
       ->capture_default_str();
   preview->add_option("--stage", options->stage, "Its stage; default: the first");
-  preview->add_option("--count", options->count, "Pictures")->check(CLI::Range(1, 64))->capture_default_str();
+  preview->add_option("--count", options->count, "Pictures")
+      ->check(CLI::Range(1, 64))
+      ->capture_default_str();
   preview->add_option("--epoch", options->epoch, "Each epoch changes them anew")
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
@@ -261,7 +271,8 @@ void AddDataCommands(CLI::App& app, Context& context) {
                      "Folder of pictures; with --coordinator a path inside its data root")
         ->required()
         ->type_name("DIR");
-    verb->add_option("--coordinator", options->coordinator, "Ask the data-service of this coordinator")
+    verb->add_option("--coordinator", options->coordinator,
+                     "Ask the data-service of this coordinator")
         ->type_name("HOST:PORT");
     verb->add_option("--classes", options->classes, "Order of the classes")->delimiter(',');
     verb->add_flag("--json", options->json, "One JSON document on standard output");

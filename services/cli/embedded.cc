@@ -45,7 +45,8 @@ class EmbeddedImpl final : public Embedded {
 
   ~EmbeddedImpl() override {
     Stop(std::chrono::seconds(5));
-    for (const char* name : {"aggregator", "trainer", "data", "coordinator"}) channels_->Remove(name);
+    for (const char* name : {"aggregator", "trainer", "data", "coordinator"})
+      channels_->Remove(name);
   }
 
   absl::Status StartAll(const EmbeddedOptions& options) {
@@ -69,7 +70,9 @@ class EmbeddedImpl final : public Embedded {
   }
 
   std::shared_ptr<rpc::ChannelFactory> channels() override { return channels_; }
-  int port() const override { return aggregator_server_ == nullptr ? 0 : aggregator_server_->port(); }
+  int port() const override {
+    return aggregator_server_ == nullptr ? 0 : aggregator_server_->port();
+  }
 
   void DrainTrainer(std::chrono::milliseconds grace) override {
     if (trainer_ != nullptr) trainer_->Drain(grace);
@@ -96,7 +99,8 @@ class EmbeddedImpl final : public Embedded {
     options.state_dir = state;
     options.server = InProcess(rpc::ServerOptions{}.max_receive_bytes);
     options.channels = channels_;
-    ATELIER_ASSIGN_OR_RETURN(coordinator_, coordinator::CoordinatorServer::Start(std::move(options)));
+    ATELIER_ASSIGN_OR_RETURN(coordinator_,
+                             coordinator::CoordinatorServer::Start(std::move(options)));
     channels_->Add("coordinator", coordinator_->server().server());
     return absl::OkStatus();
   }
@@ -128,8 +132,7 @@ class EmbeddedImpl final : public Embedded {
 
   // A plan is refused while no data-service is registered.
   absl::Status AwaitDataService() {
-    const auto fleet =
-        coordinator::FleetClient::Create(channels_->Connect(kEmbeddedCoordinator));
+    const auto fleet = coordinator::FleetClient::Create(channels_->Connect(kEmbeddedCoordinator));
     return rpc::RetryUnavailable(kRegistration, rpc::RealSleeper(), [&] {
       const absl::StatusOr<v1::ListFleetResponse> listed = fleet->ListFleet();
       if (!listed.ok()) return listed.status();

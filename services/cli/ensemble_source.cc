@@ -29,8 +29,9 @@ absl::StatusOr<ServableEnsemble> FromIndex(const std::string& what) {
     for (const IndexedEnsemble& e : all) names.insert(e.name);
     if (names.size() != 1) {
       return absl::InvalidArgumentError(
-          names.empty() ? "no ensemble yet: atelier train makes one; or name a run directory with --ensemble"
-                        : absl::StrCat("say which with --ensemble: ", absl::StrJoin(names, ", ")));
+          names.empty()
+              ? "no ensemble yet: atelier train makes one; or name a run directory with --ensemble"
+              : absl::StrCat("say which with --ensemble: ", absl::StrJoin(names, ", ")));
     }
     name = *names.begin();
   }
@@ -48,15 +49,14 @@ absl::StatusOr<ServableEnsemble> FromRegistry(const std::string& what,
                                               const std::string& coordinator) {
   const auto channel = rpc::MakeTcpChannelFactory()->Connect(coordinator);
   v1::EnsembleVersion version;
-  const absl::StatusOr<v1::Run> run =
-      what.empty() || what.find('@') != std::string::npos
-          ? absl::StatusOr<v1::Run>(absl::NotFoundError(""))
-          : coordinator::RunClient::Create(channel)->Get(what);
+  const absl::StatusOr<v1::Run> run = what.empty() || what.find('@') != std::string::npos
+                                          ? absl::StatusOr<v1::Run>(absl::NotFoundError(""))
+                                          : coordinator::RunClient::Create(channel)->Get(what);
   if (run.ok()) {
     if (!run->has_ensemble()) {
-      return absl::FailedPreconditionError(absl::StrCat(
-          "run ", what, " has no ensemble yet: atelier runs watch ", what, " --coordinator ",
-          coordinator));
+      return absl::FailedPreconditionError(absl::StrCat("run ", what,
+                                                        " has no ensemble yet: atelier runs watch ",
+                                                        what, " --coordinator ", coordinator));
     }
     version = run->ensemble();
   } else {

@@ -73,10 +73,11 @@ absl::Status List(const Options& options) {
     one["promoted"] = e.promoted;
     one["directory"] = e.directory;
     json.push_back(std::move(one));
-    rows.push_back({absl::StrCat(e.version.name(), "@", e.version.version()),
-                    e.promoted ? "yes" : "", LocalTime(e.version.created_unix_ms()),
-                    PercentWithInterval(e.version.validation_accuracy(), e.version.validation_images()),
-                    MemberNames(e.version)});
+    rows.push_back(
+        {absl::StrCat(e.version.name(), "@", e.version.version()), e.promoted ? "yes" : "",
+         LocalTime(e.version.created_unix_ms()),
+         PercentWithInterval(e.version.validation_accuracy(), e.version.validation_images()),
+         MemberNames(e.version)});
   }
   if (options.json) {
     PrintJson(json);
@@ -99,18 +100,18 @@ absl::Status Show(const Options& options) {
   std::printf("%s@%d, made %s by run %s\n", version.name().c_str(), version.version(),
               LocalTime(version.created_unix_ms()).c_str(), version.run_id().c_str());
   std::printf("classes        %s\n", absl::StrJoin(version.classes(), ", ").c_str());
-  std::printf("validation     %s on %s pictures, log loss %.4f\n",
-              PercentWithInterval(version.validation_accuracy(), version.validation_images()).c_str(),
-              Grouped(version.validation_images()).c_str(), version.validation_loss());
+  std::printf(
+      "validation     %s on %s pictures, log loss %.4f\n",
+      PercentWithInterval(version.validation_accuracy(), version.validation_images()).c_str(),
+      Grouped(version.validation_images()).c_str(), version.validation_loss());
   std::printf("preprocessing  %s\n\n", version.preprocessing_digest().c_str());
   std::vector<std::vector<std::string>> rows = {
       {"member", "backbone", "pixels", "validation accuracy", "val_loss", "weights"}};
   for (const v1::EnsembleMember& member : version.members()) {
-    rows.push_back({member.name(), member.model().backbone(),
-                    absl::StrCat(member.model().image().size()),
-                    PercentWithInterval(member.validation_accuracy(), version.validation_images()),
-                    absl::StrFormat("%.4f", member.validation_loss()),
-                    member.weights_digest().substr(0, 12)});
+    rows.push_back(
+        {member.name(), member.model().backbone(), absl::StrCat(member.model().image().size()),
+         PercentWithInterval(member.validation_accuracy(), version.validation_images()),
+         absl::StrFormat("%.4f", member.validation_loss()), member.weights_digest().substr(0, 12)});
   }
   std::fputs(Table(rows, {2, 4}).c_str(), stdout);
   return absl::OkStatus();
@@ -119,8 +120,8 @@ absl::Status Show(const Options& options) {
 absl::Status Promote(const Options& options) {
   ATELIER_ASSIGN_OR_RETURN(const EnsembleName name, ParseEnsembleName(options.ensemble));
   if (name.version == 0) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "say which version: ", name.name, "@N (atelier ensembles list shows them)"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("say which version: ", name.name, "@N (atelier ensembles list shows them)"));
   }
   Json json;
   if (options.coordinator.empty()) {
@@ -149,11 +150,12 @@ int Code(const absl::Status& status) { return status.ok() ? kDone : Fail(status)
 }  // namespace
 
 void AddEnsemblesCommands(CLI::App& app, Context& context) {
-  CLI::App* ensembles = AddVerb(app, "ensembles", "List, show and promote ensemble versions",
-                                "  atelier ensembles list\n"
-                                "  atelier ensembles show paintings@2 --json\n"
-                                "  atelier ensembles promote paintings@1        # a roll-back\n"
-                                "  atelier ensembles promote paintings@3 --coordinator 127.0.0.1:7070");
+  CLI::App* ensembles =
+      AddVerb(app, "ensembles", "List, show and promote ensemble versions",
+              "  atelier ensembles list\n"
+              "  atelier ensembles show paintings@2 --json\n"
+              "  atelier ensembles promote paintings@1        # a roll-back\n"
+              "  atelier ensembles promote paintings@3 --coordinator 127.0.0.1:7070");
   ensembles->require_subcommand(1);
   auto options = std::make_shared<Options>();
   CLI::App* list = ensembles->add_subcommand("list", "Every version, by name, newest first");

@@ -43,7 +43,8 @@ absl::StatusOr<v1::EnsembleMetrics> Score(const PredictionSession& session,
   for (const v1::EnsembleMember& member : session.ensemble.members()) {
     const auto found = predictions.members.find(member.name());
     if (found == predictions.members.end()) continue;
-    ATELIER_ASSIGN_OR_RETURN(const ensemble::Metrics scored, ensemble::Score(found->second, labels));
+    ATELIER_ASSIGN_OR_RETURN(const ensemble::Metrics scored,
+                             ensemble::Score(found->second, labels));
     v1::MemberMetrics& added = *metrics.add_members();
     added.set_name(member.name());
     added.set_accuracy(scored.accuracy);
@@ -87,10 +88,9 @@ absl::Status Evaluate(const Options& options) {
   ATELIER_ASSIGN_OR_RETURN(const Predictions predictions,
                            PredictPictures(*session.client, pictures.files, how));
   if (predictions.degraded) {
-    return absl::UnavailableError(
-        absl::StrCat("the answers are degraded, without ",
-                     absl::StrJoin(predictions.members_failed, ", "),
-                     "; an evaluation needs every member"));
+    return absl::UnavailableError(absl::StrCat("the answers are degraded, without ",
+                                               absl::StrJoin(predictions.members_failed, ", "),
+                                               "; an evaluation needs every member"));
   }
   std::vector<int> labels;
   for (const size_t index : predictions.indexes) labels.push_back(pictures.labels[index]);
@@ -106,12 +106,13 @@ absl::Status Evaluate(const Options& options) {
 }  // namespace
 
 void AddEvaluateCommand(CLI::App& app, Context& context) {
-  CLI::App* verb = AddVerb(app, "evaluate",
-                           "Score an ensemble and its members on labelled pictures", kExamples);
+  CLI::App* verb =
+      AddVerb(app, "evaluate", "Score an ensemble and its members on labelled pictures", kExamples);
   auto options = std::make_shared<Options>();
   AddTargetOptions(*verb, options->target);
-  verb->add_option("--data", options->data,
-                   "Folder with labelled pictures, any layout that `atelier data inspect` recognises")
+  verb->add_option(
+          "--data", options->data,
+          "Folder with labelled pictures, any layout that `atelier data inspect` recognises")
       ->required()
       ->type_name("DIR");
   verb->add_flag("--json", options->json, "One JSON document on standard output");

@@ -22,7 +22,8 @@ std::string LocalTime(int64_t unix_ms);
 std::string Grouped(int64_t n);
 
 // A field quoted as RFC 4180 wants: in double quotes when it holds a comma, quote, CR or LF. A text
-// that a spreadsheet would run as a formula (begins with = + - @ tab CR) is quoted as well, unchanged.
+// that a spreadsheet would run as a formula (begins with = + - @ tab CR) is quoted as well,
+// unchanged.
 std::string CsvField(std::string_view text);
 // Fields joined by commas, ended by "\n".
 std::string CsvRow(const std::vector<std::string>& fields);

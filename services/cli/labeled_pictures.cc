@@ -37,8 +37,8 @@ absl::StatusOr<std::vector<int>> MapClasses(const v1::DatasetSummary& summary,
     const auto at = std::find(classes.begin(), classes.end(), count.name());
     if (at == classes.end()) {
       return absl::InvalidArgumentError(
-          absl::StrCat("class \"", count.name(), "\" of the data is none of the ensemble's: ",
-                       absl::StrJoin(classes, ", ")));
+          absl::StrCat("class \"", count.name(),
+                       "\" of the data is none of the ensemble's: ", absl::StrJoin(classes, ", ")));
     }
     map.push_back(static_cast<int>(at - classes.begin()));
   }
@@ -59,7 +59,8 @@ absl::StatusOr<LabeledPictures> FindLabeledPictures(const std::string& folder,
   v1::DescribeDatasetRequest request;
   request.set_dataset(".");
   request.set_want_manifest(true);
-  ATELIER_ASSIGN_OR_RETURN(const data::DatasetDescription found, client->Describe(request, nullptr));
+  ATELIER_ASSIGN_OR_RETURN(const data::DatasetDescription found,
+                           client->Describe(request, nullptr));
   ATELIER_ASSIGN_OR_RETURN(const std::vector<int> map, MapClasses(found.summary, classes));
 
   std::map<std::string, int> class_of_name;
@@ -82,8 +83,9 @@ absl::StatusOr<LabeledPictures> FindLabeledPictures(const std::string& folder,
     Say(absl::StrCat("left out ", bad.file(), ": ", bad.reason()));
   }
   if (labeled.empty()) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        folder, " has no labelled pictures; atelier data inspect ", folder, " says how it is read"));
+    return absl::InvalidArgumentError(
+        absl::StrCat(folder, " has no labelled pictures; atelier data inspect ", folder,
+                     " says how it is read"));
   }
   std::sort(labeled.begin(), labeled.end(),
             [](const Labeled& a, const Labeled& b) { return a.file.name < b.file.name; });

@@ -1,4 +1,6 @@
 // atelier: every verb a person uses.
+#include <exception>
+
 #include "CLI/App.hpp"
 #include "CLI/Config.hpp"
 #include "CLI/Formatter.hpp"
@@ -41,6 +43,9 @@ int main(int argc, char** argv) {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {
     return app.exit(e) == 0 ? atelier::cli::kDone : atelier::cli::kWrongUsage;
+  } catch (const std::exception& e) {
+    // A file system that vanished, memory that ran out: said, not aborted.
+    return atelier::cli::Fail(absl::InternalError(e.what()));
   }
   return context.exit_code;
 }

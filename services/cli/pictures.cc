@@ -19,8 +19,8 @@ constexpr size_t kBatchBytes = size_t{14} << 20;
 // Read in full only to be refused by name with the decoder's own reason.
 constexpr uint64_t kMaxFileBytes = uint64_t{64} << 20;
 
-// A picture by its ending, whether or not it is of a format we read: a GIF among the pictures should
-// be named, not passed over in silence.
+// A picture by its ending, whether or not it is of a format we read: a GIF among the pictures
+// should be named, not passed over in silence.
 bool LooksLikePicture(const fs::path& path) {
   const std::string ending = absl::AsciiStrToLower(path.extension().string());
   return vision::HasPictureExtension(path.filename().string()) || ending == ".gif" ||
@@ -29,8 +29,8 @@ bool LooksLikePicture(const fs::path& path) {
 
 absl::Status WalkFolder(const fs::path& folder, std::vector<PictureFile>& found) {
   std::error_code error;
-  fs::recursive_directory_iterator walk(
-      folder, fs::directory_options::follow_directory_symlink, error);
+  fs::recursive_directory_iterator walk(folder, fs::directory_options::follow_directory_symlink,
+                                        error);
   for (; !error && walk != fs::recursive_directory_iterator(); walk.increment(error)) {
     const fs::path& path = walk->path();
     if (path.filename().string().starts_with('.')) {
@@ -86,8 +86,8 @@ class Run {
   absl::Status Bad(size_t index, const absl::Status& reason) {
     const std::string text(reason.message());
     if (!options_.skip_bad) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          pictures_[index].name, ": ", text, "; --skip-bad leaves such pictures out"));
+      return absl::InvalidArgumentError(
+          absl::StrCat(pictures_[index].name, ": ", text, "; --skip-bad leaves such pictures out"));
     }
     result_.bad.push_back({pictures_[index].name, text});
     return absl::OkStatus();
@@ -142,9 +142,9 @@ class Run {
     }
     if (!result_.ensemble_version.empty() &&
         result_.ensemble_version != response.ensemble_version()) {
-      return absl::AbortedError(absl::StrCat(
-          "another version was promoted meanwhile (", result_.ensemble_version, ", then ",
-          response.ensemble_version(), "); predict again"));
+      return absl::AbortedError(absl::StrCat("another version was promoted meanwhile (",
+                                             result_.ensemble_version, ", then ",
+                                             response.ensemble_version(), "); predict again"));
     }
     result_.ensemble_version = response.ensemble_version();
     Append(rows, result_.combined);
@@ -195,8 +195,8 @@ absl::StatusOr<std::vector<PictureFile>> ListPictures(const std::vector<std::str
     }
   }
   if (found.empty()) {
-    return absl::NotFoundError(absl::StrCat("no picture (.jpg .jpeg .png .webp .bmp) in ",
-                                            absl::StrJoin(paths, ", ")));
+    return absl::NotFoundError(
+        absl::StrCat("no picture (.jpg .jpeg .png .webp .bmp) in ", absl::StrJoin(paths, ", ")));
   }
   std::sort(found.begin(), found.end(),
             [](const PictureFile& a, const PictureFile& b) { return a.name < b.name; });

@@ -14,7 +14,7 @@
 namespace atelier::cli {
 
 struct PictureFile {
-  std::string name;            // relative to the folder asked for; of a single file as given
+  std::string name;  // relative to the folder asked for; of a single file as given
   std::filesystem::path path;
 };
 
@@ -35,18 +35,18 @@ struct BadPicture {
 };
 
 struct Predictions {
-  std::vector<std::string> names;   // of the rows
-  std::vector<size_t> indexes;      // of the rows in the list asked for
+  std::vector<std::string> names;  // of the rows
+  std::vector<size_t> indexes;     // of the rows in the list asked for
   ensemble::Probabilities combined;
   std::map<std::string, ensemble::Probabilities> members;
-  std::vector<BadPicture> bad;      // left out
+  std::vector<BadPicture> bad;  // left out
   bool degraded = false;
   std::vector<std::string> members_failed;
   std::string ensemble_version;
 };
 
-// Rows in the order of `pictures`. InvalidArgument naming every undecodable picture of the first bad
-// batch unless skip_bad.
+// Rows in the order of `pictures`. InvalidArgument naming every undecodable picture of the first
+// bad batch unless skip_bad.
 absl::StatusOr<Predictions> PredictPictures(aggregator::AggregatorClient& aggregator,
                                             const std::vector<PictureFile>& pictures,
                                             const PredictOptions& options);

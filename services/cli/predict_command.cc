@@ -86,16 +86,15 @@ absl::Status Predict(const Options& options) {
                      absl::StrJoin(predictions.members_failed, ", ")));
   }
   if (!options.out.empty()) {
-    ATELIER_RETURN_IF_ERROR(
-        WriteFileAtomically(options.out, SubmissionCsv(predictions.combined)));
+    ATELIER_RETURN_IF_ERROR(WriteFileAtomically(options.out, SubmissionCsv(predictions.combined)));
     Say(absl::StrCat("wrote ", options.out, ": ", predictions.combined.rows, " predictions by ",
                      predictions.ensemble_version));
   }
   if (!options.probabilities.empty()) {
     ATELIER_RETURN_IF_ERROR(
         WriteFileAtomically(options.probabilities, ensemble::ToNpy(predictions.combined)));
-    Say(absl::StrCat("wrote ", options.probabilities, ": float32 [", predictions.combined.rows, ", ",
-                     predictions.combined.columns, "]"));
+    Say(absl::StrCat("wrote ", options.probabilities, ": float32 [", predictions.combined.rows,
+                     ", ", predictions.combined.columns, "]"));
   }
   if (options.json) {
     PrintJson(ToJson(session, predictions));
@@ -108,15 +107,17 @@ absl::Status Predict(const Options& options) {
 }  // namespace
 
 void AddPredictCommand(CLI::App& app, Context& context) {
-  CLI::App* verb = AddVerb(app, "predict", "Predict the class of pictures with an ensemble", kExamples);
+  CLI::App* verb =
+      AddVerb(app, "predict", "Predict the class of pictures with an ensemble", kExamples);
   auto options = std::make_shared<Options>();
   verb->add_option("pictures", options->paths, "Folders (walked down) and picture files")
       ->required()
       ->type_name("DIR_OR_FILES");
   AddTargetOptions(*verb, options->target);
-  verb->add_option("--out", options->out,
-                   "CSV with header \",answer value\" and rows index,class_index in the order of the "
-                   "pictures' paths (bytewise)")
+  verb->add_option(
+          "--out", options->out,
+          "CSV with header \",answer value\" and rows index,class_index in the order of the "
+          "pictures' paths (bytewise)")
       ->type_name("FILE.csv");
   verb->add_option("--probabilities", options->probabilities,
                    "NumPy file, float32 [pictures, classes], rows in the same order")

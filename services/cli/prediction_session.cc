@@ -30,9 +30,9 @@ absl::StatusOr<PredictionSession> OpenPredictionSession(const PredictionTarget& 
     const absl::StatusOr<v1::ServedEnsemble> served = session.client->GetServed();
     if (!served.ok()) return Annotate(served.status(), "aggregator " + target.aggregator);
     if (!served->has_ensemble()) {
-      return absl::FailedPreconditionError(absl::StrCat(
-          "the aggregator at ", target.aggregator,
-          " serves nothing yet: promote a version with atelier ensembles promote"));
+      return absl::FailedPreconditionError(
+          absl::StrCat("the aggregator at ", target.aggregator,
+                       " serves nothing yet: promote a version with atelier ensembles promote"));
     }
     session.ensemble = served->ensemble();
   } else {

@@ -58,13 +58,18 @@ ProgressView::Line& ProgressView::LineOf(const std::string& member) {
 
 void ProgressView::OnEvent(const v1::RunEvent& event) {
   switch (event.event_case()) {
-    case v1::RunEvent::kProgress: OnProgress(event.progress()); break;
-    case v1::RunEvent::kTask: OnTask(event.task()); break;
+    case v1::RunEvent::kProgress:
+      OnProgress(event.progress());
+      break;
+    case v1::RunEvent::kTask:
+      OnTask(event.task());
+      break;
     case v1::RunEvent::kRun:
       Say(absl::StrCat("run ", StateName(event.run().state()),
                        event.run().text().empty() ? "" : ": ", event.run().text()));
       break;
-    default: break;
+    default:
+      break;
   }
 }
 
@@ -78,15 +83,15 @@ void ProgressView::OnTask(const v1::TaskEvent& task) {
   for (const v1::EpochMetrics& epoch : task.finished_epochs()) {
     line.val_accuracy = epoch.val_accuracy();
     if (options_.terminal) continue;
-    write_(absl::StrFormat("%s %s: epoch %d done in %s: loss %.4f, acc %s, val_loss %.4f, val_acc %s\n",
-                           task.member(), task.stage(), epoch.epoch() + 1,
-                           Duration(epoch.seconds()), epoch.loss(), Percent(epoch.accuracy()),
-                           epoch.val_loss(), Percent(epoch.val_accuracy())));
+    write_(absl::StrFormat(
+        "%s %s: epoch %d done in %s: loss %.4f, acc %s, val_loss %.4f, val_acc %s\n", task.member(),
+        task.stage(), epoch.epoch() + 1, Duration(epoch.seconds()), epoch.loss(),
+        Percent(epoch.accuracy()), epoch.val_loss(), Percent(epoch.val_accuracy())));
   }
   for (const std::string& text : task.log_lines()) Say(absl::StrCat(task.member(), "  ", text));
   if (news && task.finished_epochs().empty() && task.log_lines().empty()) {
-    Say(absl::StrCat(task.member(), " ", task.stage(), ": ", state,
-                     task.text().empty() ? "" : ", ", task.text()));
+    Say(absl::StrCat(task.member(), " ", task.stage(), ": ", state, task.text().empty() ? "" : ", ",
+                     task.text()));
   }
   Redraw();
 }
@@ -114,11 +119,11 @@ std::string ProgressView::Left(const v1::TaskProgress& p) const {
 
 std::string ProgressView::PlainLine(const std::string& member, const Line& line) const {
   const v1::TaskProgress& p = line.progress;
-  std::string text = absl::StrFormat(
-      "%s %s: %s, epoch %d/%d step %d/%d, loss %.4f, acc %s, %.1f images/s", member, line.stage,
-      p.phase().empty() ? "training" : p.phase(), std::min(p.cursor().epoch() + 1, p.epochs()),
-      p.epochs(), p.cursor().step(), p.steps_in_epoch(), p.loss(), Percent(p.accuracy()),
-      p.images_per_second());
+  std::string text =
+      absl::StrFormat("%s %s: %s, epoch %d/%d step %d/%d, loss %.4f, acc %s, %.1f images/s", member,
+                      line.stage, p.phase().empty() ? "training" : p.phase(),
+                      std::min(p.cursor().epoch() + 1, p.epochs()), p.epochs(), p.cursor().step(),
+                      p.steps_in_epoch(), p.loss(), Percent(p.accuracy()), p.images_per_second());
   const std::string left = Left(p);
   return left.empty() ? text : absl::StrCat(text, ", ", left);
 }
@@ -134,9 +139,9 @@ std::string ProgressView::LiveLine(const std::string& member, const Line& line) 
     if (line.val_accuracy >= 0) absl::StrAppend(&text, "  val ", Percent(line.val_accuracy));
     return text;
   }
-  absl::StrAppend(&text, Bar(Fraction(p)), absl::StrFormat(" %3.0f %%", 100 * Fraction(p)),
-                  absl::StrFormat("  epoch %d/%d", std::min(p.cursor().epoch() + 1, p.epochs()),
-                                  p.epochs()));
+  absl::StrAppend(
+      &text, Bar(Fraction(p)), absl::StrFormat(" %3.0f %%", 100 * Fraction(p)),
+      absl::StrFormat("  epoch %d/%d", std::min(p.cursor().epoch() + 1, p.epochs()), p.epochs()));
   if (p.phase() == "training" || p.phase().empty()) {
     absl::StrAppend(&text, absl::StrFormat("  loss %.3f  acc %s", p.loss(), Percent(p.accuracy())));
   } else {

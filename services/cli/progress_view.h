@@ -15,10 +15,10 @@ namespace atelier::cli {
 
 struct ProgressOptions {
   bool terminal = false;
-  int width = 80;                         // columns of the terminal; lines are cut, never wrapped
-  std::vector<std::string> members;       // lines in this order, before their first event too
-  std::vector<std::string> stages;        // of the plan: "stage 2/3"
-  int batch_size = 1;                     // for the time left
+  int width = 80;                           // columns of the terminal; lines are cut, never wrapped
+  std::vector<std::string> members;         // lines in this order, before their first event too
+  std::vector<std::string> stages;          // of the plan: "stage 2/3"
+  int batch_size = 1;                       // for the time left
   std::chrono::seconds plain_interval{10};  // between two plain progress lines of a member
 };
 

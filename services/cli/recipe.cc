@@ -56,8 +56,9 @@ absl::StatusOr<Message*> Element(Message& message, const FieldDescriptor& field,
     names.push_back(element->GetReflection()->GetString(*element, name));
     if (names.back() == key) return element;
   }
-  return absl::InvalidArgumentError(absl::StrCat("no \"", key, "\" in ", field.name(), "; there are ",
-                                                 size, ": ", absl::StrJoin(names, ", ")));
+  return absl::InvalidArgumentError(absl::StrCat("no \"", key, "\" in ", field.name(),
+                                                 "; there are ", size, ": ",
+                                                 absl::StrJoin(names, ", ")));
 }
 
 absl::Status ApplyAt(Message& message, const std::vector<std::string>& path, size_t at,
@@ -117,7 +118,8 @@ void EmitScalar(YAML::Emitter& out, const Message& m, const FieldDescriptor& f, 
       out << (many ? r.GetRepeatedBool(m, &f, index) : r.GetBool(m, &f));
       break;
     case FieldDescriptor::CPPTYPE_ENUM:
-      out << absl::AsciiStrToLower((many ? r.GetRepeatedEnum(m, &f, index) : r.GetEnum(m, &f))->name());
+      out << absl::AsciiStrToLower(
+          (many ? r.GetRepeatedEnum(m, &f, index) : r.GetEnum(m, &f))->name());
       break;
     default:
       out << YAML::DoubleQuoted << (many ? r.GetRepeatedString(m, &f, index) : r.GetString(m, &f));

@@ -12,9 +12,9 @@
 
 namespace atelier::cli {
 
-// `file` only names the source in messages: "my.yaml:12:5: unknown field "epoch" of StageSpec; known:
-// …". InvalidArgument on unknown, repeated or mistyped fields, numbers out of range, unknown enum
-// values, YAML that does not parse. Lines and columns count from 1.
+// `file` only names the source in messages: "my.yaml:12:5: unknown field "epoch" of StageSpec;
+// known: …". InvalidArgument on unknown, repeated or mistyped fields, numbers out of range, unknown
+// enum values, YAML that does not parse. Lines and columns count from 1.
 absl::StatusOr<v1::RunPlan> ParseRecipe(std::string_view yaml, std::string_view file);
 
 // "fast", "seed" or a file's path. The plan's `recipe` becomes the name (of a file: its file name).
@@ -28,9 +28,9 @@ struct BuiltinRecipe {
 };
 const std::vector<BuiltinRecipe>& BuiltinRecipes();
 
-// "batch_size=16", "stages.train.epochs=3", "stages.0.cutmix.variant=off", "members.xception.image.size=224":
-// a path of field names, an element of a list by its number from 0 or by its `name`; the value is
-// YAML. InvalidArgument as ParseRecipe, naming the override.
+// "batch_size=16", "stages.train.epochs=3", "stages.0.cutmix.variant=off",
+// "members.xception.image.size=224": a path of field names, an element of a list by its number from
+// 0 or by its `name`; the value is YAML. InvalidArgument as ParseRecipe, naming the override.
 absl::Status ApplyOverride(v1::RunPlan& plan, const std::string& override_text);
 
 // The plan as a recipe that ParseRecipe reads back to an equal plan.

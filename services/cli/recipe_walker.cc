@@ -30,17 +30,22 @@ absl::Status Error(const YAML::Node& node, const std::string& file, const std::s
 
 std::string KindOf(const YAML::Node& node) {
   switch (node.Type()) {
-    case YAML::NodeType::Map: return "a map";
-    case YAML::NodeType::Sequence: return "a list";
-    case YAML::NodeType::Scalar: return absl::StrCat("\"", node.Scalar(), "\"");
-    default: return "nothing";
+    case YAML::NodeType::Map:
+      return "a map";
+    case YAML::NodeType::Sequence:
+      return "a list";
+    case YAML::NodeType::Scalar:
+      return absl::StrCat("\"", node.Scalar(), "\"");
+    default:
+      return "nothing";
   }
 }
 
-absl::Status Mistyped(const YAML::Node& node, const std::string& file,
-                      const FieldDescriptor& field, std::string_view expected) {
-  return Error(node, file, absl::StrCat(field.name(), " must be ", std::string(expected),
-                                        ", but is ", KindOf(node)));
+absl::Status Mistyped(const YAML::Node& node, const std::string& file, const FieldDescriptor& field,
+                      std::string_view expected) {
+  return Error(
+      node, file,
+      absl::StrCat(field.name(), " must be ", std::string(expected), ", but is ", KindOf(node)));
 }
 
 std::string EnumNames(const EnumDescriptor& type) {
@@ -63,16 +68,25 @@ class ScalarFiller {
     if (!node_.IsScalar()) return Mistyped(node_, file_, field_, Expected());
     const std::string& text = node_.Scalar();
     switch (field_.cpp_type()) {
-      case FieldDescriptor::CPPTYPE_INT32: return FillInteger<int32_t>(text);
-      case FieldDescriptor::CPPTYPE_INT64: return FillInteger<int64_t>(text);
-      case FieldDescriptor::CPPTYPE_UINT32: return FillInteger<uint32_t>(text);
-      case FieldDescriptor::CPPTYPE_UINT64: return FillInteger<uint64_t>(text);
+      case FieldDescriptor::CPPTYPE_INT32:
+        return FillInteger<int32_t>(text);
+      case FieldDescriptor::CPPTYPE_INT64:
+        return FillInteger<int64_t>(text);
+      case FieldDescriptor::CPPTYPE_UINT32:
+        return FillInteger<uint32_t>(text);
+      case FieldDescriptor::CPPTYPE_UINT64:
+        return FillInteger<uint64_t>(text);
       case FieldDescriptor::CPPTYPE_FLOAT:
-      case FieldDescriptor::CPPTYPE_DOUBLE: return FillReal(text);
-      case FieldDescriptor::CPPTYPE_BOOL: return FillBool();
-      case FieldDescriptor::CPPTYPE_ENUM: return FillEnum(text);
-      case FieldDescriptor::CPPTYPE_STRING: return FillString(text);
-      default: return Mistyped(node_, file_, field_, "of another kind");
+      case FieldDescriptor::CPPTYPE_DOUBLE:
+        return FillReal(text);
+      case FieldDescriptor::CPPTYPE_BOOL:
+        return FillBool();
+      case FieldDescriptor::CPPTYPE_ENUM:
+        return FillEnum(text);
+      case FieldDescriptor::CPPTYPE_STRING:
+        return FillString(text);
+      default:
+        return Mistyped(node_, file_, field_, "of another kind");
     }
   }
 
@@ -80,12 +94,16 @@ class ScalarFiller {
   std::string Expected() const {
     switch (field_.cpp_type()) {
       case FieldDescriptor::CPPTYPE_FLOAT:
-      case FieldDescriptor::CPPTYPE_DOUBLE: return "a number";
-      case FieldDescriptor::CPPTYPE_BOOL: return "true or false";
+      case FieldDescriptor::CPPTYPE_DOUBLE:
+        return "a number";
+      case FieldDescriptor::CPPTYPE_BOOL:
+        return "true or false";
       case FieldDescriptor::CPPTYPE_ENUM:
         return absl::StrCat("one of ", EnumNames(*field_.enum_type()));
-      case FieldDescriptor::CPPTYPE_STRING: return "a text";
-      default: return "a whole number";
+      case FieldDescriptor::CPPTYPE_STRING:
+        return "a text";
+      default:
+        return "a whole number";
     }
   }
 
@@ -132,7 +150,8 @@ class ScalarFiller {
 
   absl::Status FillBool() {
     bool value = false;
-    if (!YAML::convert<bool>::decode(node_, value)) return Mistyped(node_, file_, field_, Expected());
+    if (!YAML::convert<bool>::decode(node_, value))
+      return Mistyped(node_, file_, field_, Expected());
     const google::protobuf::Reflection& r = *message_.GetReflection();
     field_.is_repeated() ? r.AddBool(&message_, &field_, value)
                          : r.SetBool(&message_, &field_, value);
@@ -177,8 +196,8 @@ absl::Status FillOne(const YAML::Node& node, const std::string& file, const Fiel
                                  FieldNames(*field.message_type()), ")"));
   }
   const google::protobuf::Reflection& r = *message.GetReflection();
-  Message* inner = field.is_repeated() ? r.AddMessage(&message, &field)
-                                       : r.MutableMessage(&message, &field);
+  Message* inner =
+      field.is_repeated() ? r.AddMessage(&message, &field) : r.MutableMessage(&message, &field);
   return FillMessage(node, file, *inner);
 }
 
@@ -204,8 +223,9 @@ absl::Status FillField(const YAML::Node& node, const std::string& file,
 absl::Status FillMessage(const YAML::Node& node, const std::string& file, Message& message) {
   const Descriptor& type = *message.GetDescriptor();
   if (!node.IsMap()) {
-    return Error(node, file, absl::StrCat("expected a map with fields of ", type.name(), " (",
-                                          FieldNames(type), "), found ", KindOf(node)));
+    return Error(node, file,
+                 absl::StrCat("expected a map with fields of ", type.name(), " (", FieldNames(type),
+                              "), found ", KindOf(node)));
   }
   std::set<std::string> seen;
   for (const auto& entry : node) {
@@ -215,8 +235,9 @@ absl::Status FillMessage(const YAML::Node& node, const std::string& file, Messag
     }
     const FieldDescriptor* field = type.FindFieldByName(key.Scalar());
     if (field == nullptr) {
-      return Error(key, file, absl::StrCat("unknown field \"", key.Scalar(), "\" of ", type.name(),
-                                           "; known: ", FieldNames(type)));
+      return Error(key, file,
+                   absl::StrCat("unknown field \"", key.Scalar(), "\" of ", type.name(),
+                                "; known: ", FieldNames(type)));
     }
     if (!seen.insert(key.Scalar()).second) {
       return Error(key, file, absl::StrCat("field \"", key.Scalar(), "\" is given twice"));

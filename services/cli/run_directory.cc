@@ -17,7 +17,9 @@ constexpr char kOrigin[] = "origin.json";
 constexpr char kRun[] = "run.json";
 constexpr char kEnsemble[] = "ensemble.json";
 
-std::string Real(double value) { return std::isfinite(value) ? absl::StrFormat("%.9g", value) : ""; }
+std::string Real(double value) {
+  return std::isfinite(value) ? absl::StrFormat("%.9g", value) : "";
+}
 
 v1::RunPlan ReusablePlan(v1::RunPlan plan) {
   plan.clear_dataset();
@@ -34,11 +36,12 @@ absl::StatusOr<RunDirectory> RunDirectory::Create(const fs::path& path) {
     RunDirectory existing(path);
     const absl::StatusOr<v1::Run> run = existing.ReadRun();
     const bool done = run.ok() && run->state() == v1::RUN_DONE;
-    return absl::FailedPreconditionError(absl::StrCat(
-        path.string(), done ? " holds a finished run; choose another --out, or use it: atelier "
-                              "evaluate --ensemble "
-                            : " holds an unfinished run; continue it: atelier runs resume ",
-        path.string()));
+    return absl::FailedPreconditionError(
+        absl::StrCat(path.string(),
+                     done ? " holds a finished run; choose another --out, or use it: atelier "
+                            "evaluate --ensemble "
+                          : " holds an unfinished run; continue it: atelier runs resume ",
+                     path.string()));
   }
   if (fs::exists(path, error) && !(fs::is_directory(path, error) && fs::is_empty(path, error))) {
     return absl::FailedPreconditionError(absl::StrCat(
@@ -50,8 +53,8 @@ absl::StatusOr<RunDirectory> RunDirectory::Create(const fs::path& path) {
 
 absl::StatusOr<RunDirectory> RunDirectory::Open(const fs::path& path) {
   if (!IsRunDirectory(path)) {
-    return absl::NotFoundError(absl::StrCat(
-        path.string(), " is no run directory (it has no ", kRun, "); atelier runs list shows them"));
+    return absl::NotFoundError(absl::StrCat(path.string(), " is no run directory (it has no ", kRun,
+                                            "); atelier runs list shows them"));
   }
   return RunDirectory(fs::absolute(path).lexically_normal());
 }
@@ -96,8 +99,8 @@ absl::StatusOr<v1::Run> RunDirectory::ReadRun() const {
   v1::Run run;
   const absl::Status status = ProtoFromJson(text, run);
   if (!status.ok()) {
-    return absl::DataLossError(absl::StrCat((path_ / kRun).string(), ": ",
-                                            std::string(status.message())));
+    return absl::DataLossError(
+        absl::StrCat((path_ / kRun).string(), ": ", std::string(status.message())));
   }
   return run;
 }
@@ -105,16 +108,16 @@ absl::StatusOr<v1::Run> RunDirectory::ReadRun() const {
 absl::StatusOr<v1::EnsembleVersion> RunDirectory::ReadEnsemble() const {
   const absl::StatusOr<std::string> text = ReadFile(path_ / kEnsemble);
   if (absl::IsNotFound(text.status())) {
-    return absl::NotFoundError(absl::StrCat(path_.string(),
-                                            " has no ensemble yet; finish the run: atelier runs resume ",
-                                            path_.string()));
+    return absl::NotFoundError(
+        absl::StrCat(path_.string(), " has no ensemble yet; finish the run: atelier runs resume ",
+                     path_.string()));
   }
   ATELIER_RETURN_IF_ERROR(text.status());
   v1::EnsembleVersion ensemble;
   const absl::Status status = ProtoFromJson(*text, ensemble);
   if (!status.ok()) {
-    return absl::DataLossError(absl::StrCat((path_ / kEnsemble).string(), ": ",
-                                            std::string(status.message())));
+    return absl::DataLossError(
+        absl::StrCat((path_ / kEnsemble).string(), ": ", std::string(status.message())));
   }
   return ensemble;
 }
@@ -162,7 +165,8 @@ std::string SubmissionCsv(const ensemble::Probabilities& probabilities) {
 }
 
 std::string HistoryCsv(const v1::Run& run, const std::string& member) {
-  std::string csv = "stage,epoch,loss,accuracy,val_loss,val_accuracy,learning_rate,seconds,images\n";
+  std::string csv =
+      "stage,epoch,loss,accuracy,val_loss,val_accuracy,learning_rate,seconds,images\n";
   for (const v1::Task& task : run.tasks()) {
     if (task.member() != member) continue;
     for (const v1::EpochMetrics& e : task.result().history()) {

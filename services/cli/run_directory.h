@@ -2,11 +2,11 @@
 //
 //   run.json          v1::Run: plan, tasks, attempts, histories, dataset summary, metrics
 //   ensemble.json     v1::EnsembleVersion           weights/<digest>.safetensors
-//   metrics.json      as `evaluate --json`          history/<member>.csv, one row per stage and epoch
-//   quarantine.csv    file,reason                   duplicates.csv   file,kept
-//   submission.csv    predictions of the test pictures, in file-name order
-//   recipe.yaml       the plan, ready for --recipe  report.html
-//   origin.json       where data and coordinator were    state/   the embedded coordinator's own
+//   metrics.json      as `evaluate --json`          history/<member>.csv, one row per stage and
+//   epoch quarantine.csv    file,reason                   duplicates.csv   file,kept submission.csv
+//   predictions of the test pictures, in file-name order recipe.yaml       the plan, ready for
+//   --recipe  report.html origin.json       where data and coordinator were    state/   the
+//   embedded coordinator's own
 #pragma once
 
 #include <filesystem>
@@ -53,8 +53,9 @@ class RunDirectory {
   // NotFound with the command that finishes the run when it has no ensemble yet.
   absl::StatusOr<v1::EnsembleVersion> ReadEnsemble() const;
 
-  // ensemble.json, metrics.json, history/, quarantine.csv, duplicates.csv, recipe.yaml out of `run`.
-  // The weights and submission.csv are written before it: ensemble.json says they are complete.
+  // ensemble.json, metrics.json, history/, quarantine.csv, duplicates.csv, recipe.yaml out of
+  // `run`. The weights and submission.csv are written before it: ensemble.json says they are
+  // complete.
   absl::Status WriteResults(const v1::Run& run) const;
   absl::Status WriteSubmission(const ensemble::Probabilities& test) const;
 

@@ -1,7 +1,6 @@
 #include "services/cli/run_index.h"
 
 #include <algorithm>
-
 #include <nlohmann/json.hpp>
 
 #include "absl/strings/numbers.h"
@@ -55,7 +54,8 @@ absl::StatusOr<RunIndex::Contents> RunIndex::Load() {
                                     e.at("run_id"), e.at("created_unix_ms"), e.at("promoted")});
     }
   } catch (const json::exception& e) {
-    return absl::DataLossError(absl::StrCat((home_ / "index.json").string(), " is damaged (", e.what(),
+    return absl::DataLossError(absl::StrCat((home_ / "index.json").string(), " is damaged (",
+                                            e.what(),
                                             "); move it away, run directories stay usable"));
   }
   return contents;

@@ -18,8 +18,8 @@ struct IndexedRun {
   int64_t created_unix_ms = 0;
 };
 
-// Embedded runs have a registry each, so that names are versioned here: version counts from 1 within
-// the name, over all run directories of this user.
+// Embedded runs have a registry each, so that names are versioned here: version counts from 1
+// within the name, over all run directories of this user.
 struct IndexedEnsemble {
   std::string name;
   int version = 0;
@@ -34,7 +34,7 @@ class RunIndex {
  public:
   explicit RunIndex(std::filesystem::path home);
 
-  absl::Status AddRun(const IndexedRun& run);  // replaces the entry of the same path
+  absl::Status AddRun(const IndexedRun& run);      // replaces the entry of the same path
   absl::StatusOr<std::vector<IndexedRun>> Runs();  // newest first
 
   // Gives the ensemble of a run directory its version (the same again for the same path and run)

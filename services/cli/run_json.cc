@@ -129,16 +129,17 @@ Json EnsembleToJson(const v1::EnsembleVersion& ensemble) {
                        {"validation_accuracy", Number(member.validation_accuracy())},
                        {"validation_loss", Number(member.validation_loss())}});
   }
-  return {{"name", ensemble.name()},
-          {"version", ensemble.version()},
-          {"classes", std::vector<std::string>(ensemble.classes().begin(), ensemble.classes().end())},
-          {"members", std::move(members)},
-          {"run_id", ensemble.run_id()},
-          {"created_unix_ms", ensemble.created_unix_ms()},
-          {"validation_accuracy", Number(ensemble.validation_accuracy())},
-          {"validation_loss", Number(ensemble.validation_loss())},
-          {"validation_images", ensemble.validation_images()},
-          {"preprocessing_digest", ensemble.preprocessing_digest()}};
+  return {
+      {"name", ensemble.name()},
+      {"version", ensemble.version()},
+      {"classes", std::vector<std::string>(ensemble.classes().begin(), ensemble.classes().end())},
+      {"members", std::move(members)},
+      {"run_id", ensemble.run_id()},
+      {"created_unix_ms", ensemble.created_unix_ms()},
+      {"validation_accuracy", Number(ensemble.validation_accuracy())},
+      {"validation_loss", Number(ensemble.validation_loss())},
+      {"validation_images", ensemble.validation_images()},
+      {"preprocessing_digest", ensemble.preprocessing_digest()}};
 }
 
 Json RunToJson(const v1::Run& run) {
@@ -154,8 +155,10 @@ Json RunToJson(const v1::Run& run) {
                {"ended_unix_ms", run.ended_unix_ms()},
                {"tasks", std::move(tasks)}};
   json["ensemble"] = run.has_ensemble() ? EnsembleToJson(run.ensemble()) : Json(nullptr);
-  std::vector<std::string> classes(run.ensemble().classes().begin(), run.ensemble().classes().end());
-  json["metrics"] = run.metrics().images() > 0 ? MetricsToJson(run.metrics(), classes) : Json(nullptr);
+  std::vector<std::string> classes(run.ensemble().classes().begin(),
+                                   run.ensemble().classes().end());
+  json["metrics"] =
+      run.metrics().images() > 0 ? MetricsToJson(run.metrics(), classes) : Json(nullptr);
   return json;
 }
 

@@ -3,10 +3,9 @@
 
 #include <google/protobuf/message.h>
 
+#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
-
-#include <nlohmann/json.hpp>
 
 #include "absl/status/status.h"
 #include "atelier/v1/coordinator.pb.h"
@@ -21,7 +20,8 @@ std::string ProtoToJson(const google::protobuf::Message& message);
 absl::Status ProtoFromJson(const std::string& text, google::protobuf::Message& message);
 
 // {"run_id", "name", "state", "recipe", "created_unix_ms", …, "tasks":[{member, stage, state,
-// attempts:[{trainer, start_epoch, start_step, end_epoch, end_step, end}]}], "ensemble", "metrics"}.
+// attempts:[{trainer, start_epoch, start_step, end_epoch, end_step, end}]}], "ensemble",
+// "metrics"}.
 Json RunToJson(const v1::Run& run);
 // {"classes", "images", "ensemble":{accuracy, log_loss, confusion, accuracy_low, accuracy_high},
 // "members":{NAME:{accuracy, log_loss}}}.

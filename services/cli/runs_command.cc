@@ -24,8 +24,8 @@ struct Options {
 };
 
 void AddCommon(CLI::App& verb, Options& options, bool run_required) {
-  CLI::Option* run = verb.add_option(
-      "run", options.run, "Run directory, or with --coordinator a run's id");
+  CLI::Option* run =
+      verb.add_option("run", options.run, "Run directory, or with --coordinator a run's id");
   run->type_name("RUN");
   if (run_required) run->required();
   verb.add_option("--coordinator", options.coordinator, "Ask this coordinator")
@@ -62,15 +62,18 @@ absl::StatusOr<Remote> RemoteOf(const Options& options) {
   ATELIER_ASSIGN_OR_RETURN(const RunDirectory directory, RunDirectory::Open(options.run));
   ATELIER_ASSIGN_OR_RETURN(const RunOrigin origin, directory.ReadOrigin());
   if (origin.coordinator.empty()) {
-    return absl::FailedPreconditionError(absl::StrCat(
-        options.run, " is trained inside the process that started it: Ctrl-C there stops it, "
-                     "atelier runs resume ", options.run, " continues it"));
+    return absl::FailedPreconditionError(
+        absl::StrCat(options.run,
+                     " is trained inside the process that started it: Ctrl-C there stops it, "
+                     "atelier runs resume ",
+                     options.run, " continues it"));
   }
   return Remote{origin.coordinator, origin.run_id};
 }
 
 std::string Ensemble(const v1::Run& run) {
-  return run.has_ensemble() ? absl::StrCat(run.ensemble().name(), "@", run.ensemble().version()) : "";
+  return run.has_ensemble() ? absl::StrCat(run.ensemble().name(), "@", run.ensemble().version())
+                            : "";
 }
 
 std::string Accuracy(const v1::Run& run) {
@@ -147,10 +150,9 @@ void PrintRun(const v1::Run& run) {
   std::vector<std::vector<std::string>> rows = {
       {"member", "stage", "state", "val. accuracy", "attempt", "trainer", "from", "to", "end"}};
   for (const v1::Task& task : run.tasks()) {
-    std::vector<std::string> row = {task.member(), task.stage(), StateName(task.state()),
-                                    task.result().history().empty()
-                                        ? ""
-                                        : Percent(task.result().validation_accuracy())};
+    std::vector<std::string> row = {
+        task.member(), task.stage(), StateName(task.state()),
+        task.result().history().empty() ? "" : Percent(task.result().validation_accuracy())};
     if (task.attempts().empty()) rows.push_back(row);
     int number = 0;
     for (const v1::Attempt& attempt : task.attempts()) {
@@ -194,8 +196,10 @@ absl::Status Cancel(const Options& options) {
   if (options.json) {
     PrintJson(RunToJson(run));
   } else {
-    Say(absl::StrCat("run ", run.run_id(), " is being cancelled; checkpoints are kept: atelier runs "
-                     "resume ", options.run, options.coordinator.empty() ? "" : " --coordinator ",
+    Say(absl::StrCat("run ", run.run_id(),
+                     " is being cancelled; checkpoints are kept: atelier runs "
+                     "resume ",
+                     options.run, options.coordinator.empty() ? "" : " --coordinator ",
                      options.coordinator));
   }
   return absl::OkStatus();
@@ -215,7 +219,8 @@ int ResumeOn(TrainingSession& session, const std::string& run_id, const Options&
 // The folder of pictures may have been moved since; --data says where it is now.
 absl::StatusOr<std::filesystem::path> DataOf(const RunOrigin& origin, const Options& options) {
   std::error_code error;
-  const std::filesystem::path data = options.data.empty() ? origin.data : std::filesystem::path(options.data);
+  const std::filesystem::path data =
+      options.data.empty() ? origin.data : std::filesystem::path(options.data);
   const std::filesystem::path folder = std::filesystem::canonical(data, error);
   if (error) {
     return absl::NotFoundError(absl::StrCat("the pictures are not in ", data.string(),
@@ -228,7 +233,8 @@ absl::StatusOr<std::filesystem::path> DataOf(const RunOrigin& origin, const Opti
 absl::StatusOr<std::string> OnlyRun(TrainingSession& session) {
   ATELIER_ASSIGN_OR_RETURN(const v1::ListRunsResponse runs, session.runs().List());
   if (runs.runs().empty()) {
-    return absl::NotFoundError("the run was stopped before it began; train again with another --out");
+    return absl::NotFoundError(
+        "the run was stopped before it began; train again with another --out");
   }
   return runs.runs(0).run_id();
 }
@@ -281,14 +287,16 @@ void AddRunsCommands(CLI::App& app, Context& context) {
   runs->require_subcommand(1);
   auto options = std::make_shared<Options>();
 
-  CLI::App* list = runs->add_subcommand("list", "Runs of this user, or of a coordinator; newest first");
+  CLI::App* list =
+      runs->add_subcommand("list", "Runs of this user, or of a coordinator; newest first");
   list->add_option("--coordinator", options->coordinator, "Ask this coordinator")
       ->type_name("HOST:PORT");
   CLI::App* show = runs->add_subcommand("show", "Tasks, attempts and scores of a run");
   AddCommon(*show, *options, true);
   CLI::App* watch = runs->add_subcommand("watch", "Follow a run of a coordinator until it ends");
   AddCommon(*watch, *options, true);
-  CLI::App* cancel = runs->add_subcommand("cancel", "Stop a run of a coordinator, keeping checkpoints");
+  CLI::App* cancel =
+      runs->add_subcommand("cancel", "Stop a run of a coordinator, keeping checkpoints");
   AddCommon(*cancel, *options, true);
   cancel->add_option("--reason", options->reason, "Kept with the run")->capture_default_str();
   CLI::App* resume = runs->add_subcommand(

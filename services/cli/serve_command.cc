@@ -43,15 +43,17 @@ absl::Status Serve(const Options& options, Context& context) {
 }  // namespace
 
 void AddServeCommand(CLI::App& app, Context& context) {
-  CLI::App* verb = AddVerb(app, "serve",
-                           "Serve an ensemble over gRPC (Open Inference Protocol) on loopback", kExamples);
+  CLI::App* verb = AddVerb(
+      app, "serve", "Serve an ensemble over gRPC (Open Inference Protocol) on loopback", kExamples);
   auto options = std::make_shared<Options>();
   verb->add_option("--ensemble", options->ensemble,
                    "Run directory, NAME (its promoted version) or NAME@VERSION")
       ->type_name("RUN|NAME@VERSION");
-  verb->add_option("--coordinator", options->coordinator, "Take it from this coordinator's registry")
+  verb->add_option("--coordinator", options->coordinator,
+                   "Take it from this coordinator's registry")
       ->type_name("HOST:PORT");
-  verb->add_option("--port", options->port, "gRPC port; 0: a free one; metrics over HTTP on it + 1000")
+  verb->add_option("--port", options->port,
+                   "gRPC port; 0: a free one; metrics over HTTP on it + 1000")
       ->check(CLI::Range(0, 64'535))
       ->capture_default_str();
   verb->callback([options, &context] {

@@ -16,7 +16,8 @@ namespace {
 
 constexpr char kExamples[] =
     "  atelier train --data paintings                     # recipe fast, all on this machine\n"
-    "  atelier train --data paintings --recipe fast --members xception,efficientnet_lite0 --out run1\n"
+    "  atelier train --data paintings --recipe fast --members xception,efficientnet_lite0 --out "
+    "run1\n"
     "  atelier train --data paintings --recipe seed --set stages.train.epochs=20\n"
     "  atelier train --data paintings --recipe my.yaml --name paintings --promote\n"
     "  atelier train --data . --coordinator 127.0.0.1:7070 --out run2    # on a fleet\n"
@@ -38,8 +39,8 @@ absl::StatusOr<std::filesystem::path> DataFolder(const std::string& data) {
 }
 
 void SayDataset(const v1::DatasetSummary& dataset) {
-  std::string text = absl::StrCat(Grouped(dataset.labeled()), " pictures of ",
-                                  dataset.classes_size(), " classes");
+  std::string text =
+      absl::StrCat(Grouped(dataset.labeled()), " pictures of ", dataset.classes_size(), " classes");
   if (dataset.test() > 0) absl::StrAppend(&text, ", ", Grouped(dataset.test()), " test pictures");
   if (dataset.quarantined_size() > 0) {
     absl::StrAppend(&text, ", ", dataset.quarantined_size(), " quarantined");
@@ -81,8 +82,16 @@ int TrainRemote(const TrainOptions& options, const v1::RunPlan& plan, Context& c
     directory = *created;
   }
   const auto session = TrainingSession::OpenRemote(options.coordinator, directory);
-  return SubmitAndFollow(*session, {"", options.data, options.coordinator}, directory, plan, options,
-                         context);
+  return SubmitAndFollow(*session, {"", options.data, options.coordinator}, directory, plan,
+                         options, context);
+}
+
+// A run that never began leaves nothing: the folder was new or empty.
+void RemoveUnused(const RunDirectory& directory) {
+  const absl::StatusOr<RunOrigin> origin = directory.ReadOrigin();
+  if (!origin.ok() || !origin->run_id.empty()) return;
+  std::error_code ignored;
+  std::filesystem::remove_all(directory.path(), ignored);
 }
 
 int TrainHere(const TrainOptions& options, const v1::RunPlan& plan, Context& context) {
@@ -93,9 +102,18 @@ int TrainHere(const TrainOptions& options, const v1::RunPlan& plan, Context& con
   const absl::StatusOr<RunDirectory> directory =
       RunDirectory::Create(options.out.empty() ? DefaultOut(plan) : options.out);
   if (!directory.ok()) return Fail(directory.status());
-  auto session = TrainingSession::OpenEmbedded(*directory, *data);
-  if (!session.ok()) return Fail(session.status());
-  return SubmitAndFollow(**session, {"", *data, ""}, *directory, plan, options, context);
+  const RunOrigin origin{"", *data, ""};
+  // Before anything else, so that whatever happens the folder says what it is.
+  const absl::Status kept = directory->WriteOrigin(origin);
+  if (!kept.ok()) return Fail(kept);
+  int code = kFailed;
+  {
+    const auto session = TrainingSession::OpenEmbedded(*directory, *data);
+    code = session.ok() ? SubmitAndFollow(**session, origin, *directory, plan, options, context)
+                        : Fail(session.status());
+  }
+  if (code == kFailed || code == kWrongUsage) RemoveUnused(*directory);
+  return code;
 }
 
 int Train(const TrainOptions& options, Context& context) {
@@ -118,9 +136,10 @@ std::string RecipeNames() {
 void AddTrainCommand(CLI::App& app, Context& context) {
   CLI::App* verb = AddVerb(app, "train", "Train an ensemble on a folder of pictures", kExamples);
   auto options = std::make_shared<TrainOptions>();
-  verb->add_option("--data", options->data,
-                   "Folder of pictures: class folders, or train/ and test/, or a CSV with a flat "
-                   "folder, or files CLASS_name.ext; with --coordinator a path inside its data root")
+  verb->add_option(
+          "--data", options->data,
+          "Folder of pictures: class folders, or train/ and test/, or a CSV with a flat "
+          "folder, or files CLASS_name.ext; with --coordinator a path inside its data root")
       ->required()
       ->type_name("DIR");
   verb->add_option("--recipe", options->recipe, RecipeNames())
@@ -141,7 +160,8 @@ void AddTrainCommand(CLI::App& app, Context& context) {
                    "Change one field of the recipe, e.g. stages.train.epochs=3; may be repeated")
       ->type_name("PATH=VALUE")
       ->take_all();
-  verb->add_option("--epochs", options->epochs, "Epochs of every stage")->check(CLI::Range(1, 10'000));
+  verb->add_option("--epochs", options->epochs, "Epochs of every stage")
+      ->check(CLI::Range(1, 10'000));
   verb->add_option("--seed", options->seed, "Of split, shuffle, augmentation and new layers");
   verb->add_option("--checkpoint-seconds", options->checkpoint_seconds,
                    "Between two checkpoints in an epoch (default 60)")

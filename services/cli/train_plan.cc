@@ -35,8 +35,8 @@ bool NeedsWeights(const v1::MemberSpec& member) {
 
 absl::StatusOr<std::filesystem::path> Ensure(const v1::MemberSpec& member,
                                              const TrainOptions& options) {
-  return EnsureWeights(member.backbone(), [](std::string_view line) { Say(line); },
-                       options.offline);
+  return EnsureWeights(
+      member.backbone(), [](std::string_view line) { Say(line); }, options.offline);
 }
 
 }  // namespace
@@ -46,8 +46,8 @@ std::string NameFromFolder(const std::string& folder) {
   if (!path.has_filename()) path = path.parent_path();
   std::string name;
   for (const char c : path.filename().string()) {
-    const bool plain = absl::ascii_isalnum(static_cast<unsigned char>(c)) || c == '.' || c == '_' ||
-                       c == '-';
+    const bool plain =
+        absl::ascii_isalnum(static_cast<unsigned char>(c)) || c == '.' || c == '_' || c == '-';
     if (plain && !(name.empty() && !absl::ascii_isalnum(static_cast<unsigned char>(c)))) name += c;
     if (!plain && !name.empty() && name.back() != '_') name += '_';
   }
@@ -82,7 +82,8 @@ absl::StatusOr<v1::RunPlan> BuildPlan(const TrainOptions& options) {
   if (options.deterministic) plan.set_deterministic(true);
   if (options.promote) plan.set_promote(true);
   if (!options.name.empty()) plan.set_name(options.name);
-  if (plan.name().empty() && options.coordinator.empty()) plan.set_name(NameFromFolder(options.data));
+  if (plan.name().empty() && options.coordinator.empty())
+    plan.set_name(NameFromFolder(options.data));
   if (!plan.name().empty() && !IsSafeName(plan.name())) {
     return absl::InvalidArgumentError(absl::StrCat(
         "--name \"", plan.name(), "\": letters, digits, '.', '_' and '-', at most 64"));

@@ -14,7 +14,7 @@ namespace atelier::cli {
 struct TrainOptions {
   std::string data;
   std::string recipe = "fast";
-  std::vector<std::string> members;   // backbone ids; empty: the recipe's
+  std::vector<std::string> members;  // backbone ids; empty: the recipe's
   std::vector<std::string> classes;
   std::vector<std::string> overrides;  // --set
   std::string out;

@@ -113,9 +113,9 @@ int TrainingSession::Follow(const std::string& run_id, Context& context, bool js
   if (directory_.has_value()) {
     const absl::Status kept = directory_->WriteRun(*run);
     if (!kept.ok()) return Fail(kept);
-    const absl::Status indexed = RunIndex(AtelierHome())
-                                     .AddRun({run_id, run->plan().name(), directory_->path(),
-                                              run->created_unix_ms()});
+    const absl::Status indexed =
+        RunIndex(AtelierHome())
+            .AddRun({run_id, run->plan().name(), directory_->path(), run->created_unix_ms()});
     if (!indexed.ok()) Say(absl::StrCat("not in the index: ", std::string(indexed.message())));
   }
   if (run->state() == v1::RUN_RUNNING) {
@@ -123,9 +123,13 @@ int TrainingSession::Follow(const std::string& run_id, Context& context, bool js
     // Services' own lines would tear the live ones.
     if (StandardErrorIsTerminal()) SetLogLevel(LogLevel::kWarning);
     const absl::Status watched = Watch(*run, context);
-    if (context.interrupt.raised()) {
+    if (!context.interrupt.raised()) {
+      // What follows only copies: stopping at once loses nothing.
+      context.interrupt.SetAction(nullptr);
+    } else {
       context.interrupt.WaitHandled();
-      Say(absl::StrCat("stopped; continue with: atelier runs resume ", directory_->path().string()));
+      Say(absl::StrCat("stopped; continue with: atelier runs resume ",
+                       directory_->path().string()));
       return kInterrupted;
     }
     if (!watched.ok()) return Fail(watched);
@@ -147,13 +151,13 @@ int TrainingSession::Ended(const std::string& run_id, bool json) {
     absl::StrAppend(&cause, cause.empty() ? "" : "; ", task.member(), " ", task.stage(), ": ",
                     task.error());
   }
-  const std::string again =
-      directory_.has_value() ? directory_->path().string()
-                             : absl::StrCat(run_id, " --coordinator ", coordinator_);
+  const std::string again = directory_.has_value()
+                                ? directory_->path().string()
+                                : absl::StrCat(run_id, " --coordinator ", coordinator_);
   if (json) PrintJson(RunToJson(*run));
-  return Fail(absl::AbortedError(absl::StrCat("run ", run_id, " ", StateName(run->state()), ": ",
-                                              cause, "\n  try again from the last checkpoints: atelier runs resume ",
-                                              again)));
+  return Fail(absl::AbortedError(
+      absl::StrCat("run ", run_id, " ", StateName(run->state()), ": ", cause,
+                   "\n  try again from the last checkpoints: atelier runs resume ", again)));
 }
 
 int TrainingSession::Finish(v1::Run run, bool json) {
@@ -202,7 +206,8 @@ std::string SummaryText(const v1::Run& run) {
   std::vector<std::vector<std::string>> rows;
   rows.push_back({"  ensemble", PercentWithInterval(metrics.accuracy(), metrics.images())});
   for (const v1::MemberMetrics& member : metrics.members()) {
-    rows.push_back({"    " + member.name(), PercentWithInterval(member.accuracy(), metrics.images())});
+    rows.push_back(
+        {"    " + member.name(), PercentWithInterval(member.accuracy(), metrics.images())});
   }
   return text + Table(rows);
 }

@@ -27,9 +27,9 @@ class TrainingSession {
   coordinator::RunClient& runs() { return *runs_; }
   coordinator::RegistryClient& registry() { return *registry_; }
 
-  // Shows the run's progress until it ends and fetches it. Returns the exit code: kDone, kFailed, or
-  // kInterrupted after Ctrl-C - embedded with the last checkpoint kept, remote with the run going
-  // on - and says how to continue. With `json` one document on standard output at the end.
+  // Shows the run's progress until it ends and fetches it. Returns the exit code: kDone, kFailed,
+  // or kInterrupted after Ctrl-C - embedded with the last checkpoint kept, remote with the run
+  // going on - and says how to continue. With `json` one document on standard output at the end.
   int Follow(const std::string& run_id, Context& context, bool json);
 
  private:

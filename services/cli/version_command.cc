@@ -15,9 +15,9 @@ namespace {
 void Print(bool json) {
   const std::string protobuf = google::protobuf::internal::VersionString(GOOGLE_PROTOBUF_VERSION);
   const std::vector<std::pair<std::string, std::string>> versions = {
-      {"atelier", ATELIER_VERSION},       {"libtorch", nn::TorchVersion()},
-      {"grpc", grpc::Version()},          {"opencv", ATELIER_OPENCV_VERSION},
-      {"protobuf", protobuf},             {"isa", nn::IsaName()}};
+      {"atelier", ATELIER_VERSION}, {"libtorch", nn::TorchVersion()},
+      {"grpc", grpc::Version()},    {"opencv", ATELIER_OPENCV_VERSION},
+      {"protobuf", protobuf},       {"isa", nn::IsaName()}};
   Json document = Json::object();
   std::vector<std::vector<std::string>> rows;
   for (const auto& [name, version] : versions) {

@@ -9,14 +9,14 @@
 namespace atelier::cli {
 
 struct ReportPicture {
-  std::string png;      // bytes
+  std::string png;  // bytes
   std::string caption;
 };
 
 // One picture with what the ensemble said of it.
 struct ReportPrediction {
   std::string file;
-  std::string truth;      // empty: a test picture
+  std::string truth;  // empty: a test picture
   std::string predicted;
   double probability = 0;  // of the predicted class
   std::string png;         // empty: no thumbnail
@@ -26,12 +26,12 @@ struct ReportPrediction {
 struct ReportData {
   v1::Run run;
   std::vector<ReportPicture> augmented;
-  std::vector<ReportPicture> mixed;            // CutMix
-  std::vector<ReportPrediction> validation;    // the wrong ones first, most certain first
-  int validation_wrong = 0;                    // of all, not only those shown
-  std::vector<ReportPrediction> test;          // the first ones by file name
-  std::vector<int> test_counts;                // predicted class -> pictures; empty: no test pictures
-  std::vector<std::string> notes;              // what could not be had, for the reader
+  std::vector<ReportPicture> mixed;          // CutMix
+  std::vector<ReportPrediction> validation;  // the wrong ones first, most certain first
+  int validation_wrong = 0;                  // of all, not only those shown
+  std::vector<ReportPrediction> test;        // the first ones by file name
+  std::vector<int> test_counts;              // predicted class -> pictures; empty: no test pictures
+  std::vector<std::string> notes;            // what could not be had, for the reader
 };
 
 // Pure.

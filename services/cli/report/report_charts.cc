@@ -78,10 +78,11 @@ std::string ChartData(const ReportData& data) {
       {{"id", "chart-splits"},
        {"kind", "bar"},
        {"labels", ClassNames(dataset)},
-       {"series",
-        Json::array({Series("training", Counts(dataset, [](const auto& c) { return c.training(); })),
-                     Series("validation",
-                            Counts(dataset, [](const auto& c) { return c.validation(); }))})}});
+       {"series", Json::array({Series("training",
+                                      Counts(dataset, [](const auto& c) { return c.training(); })),
+                               Series("validation", Counts(dataset, [](const auto& c) {
+                                        return c.validation();
+                                      }))})}});
   int number = 0;
   for (const v1::MemberSpec& member : data.run.plan().members()) {
     const History h = HistoryOf(data.run, member.name());

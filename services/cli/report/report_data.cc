@@ -10,11 +10,11 @@
 namespace atelier::cli {
 namespace {
 
-constexpr int kThumbnail = 144;         // pixels; a report stays a few megabytes
-constexpr int kAugmented = 15;          // as many as the notebook's preview
+constexpr int kThumbnail = 144;  // pixels; a report stays a few megabytes
+constexpr int kAugmented = 15;   // as many as the notebook's preview
 constexpr int kMixed = 8;
 constexpr size_t kShownPredictions = 30;
-constexpr size_t kShownTest = 18;       // as in the notebook
+constexpr size_t kShownTest = 18;        // as in the notebook
 constexpr size_t kPicturesPerCall = 12;  // far below the message limit
 
 const v1::StageSpec* FindStage(const v1::RunPlan& plan, const std::string& name) {
@@ -53,8 +53,8 @@ class Gatherer {
     GatherAugmented();
     const absl::Status manifest = LoadManifest();
     if (!manifest.ok()) {
-      data_.notes.push_back(absl::StrCat("no pictures of predictions: ",
-                                         std::string(manifest.message())));
+      data_.notes.push_back(
+          absl::StrCat("no pictures of predictions: ", std::string(manifest.message())));
     }
     if (predictions_.validation.rows > 0) GatherValidation();
     if (predictions_.test.rows > 0) GatherTest();
@@ -112,7 +112,8 @@ class Gatherer {
   // The manifest ids of a matrix's rows; empty (with a note) when they cannot be told.
   std::vector<uint32_t> RowIds(v1::Subset subset, bool undersample, int rows) {
     if (files_.empty()) return {};
-    const auto ids = vision::SelectSubset(classes_, subset, PreviewPlan(data_.run, undersample).split());
+    const auto ids =
+        vision::SelectSubset(classes_, subset, PreviewPlan(data_.run, undersample).split());
     if (ids.ok() && ids->size() == static_cast<size_t>(rows)) return *ids;
     data_.notes.push_back(absl::StrCat(
         "no pictures of ", v1::Subset_Name(subset), ": ",
@@ -132,8 +133,8 @@ class Gatherer {
     prediction.predicted = ClassName(best);
     prediction.probability = rows.row(row)[static_cast<size_t>(best)];
     if (label >= 0) prediction.truth = ClassName(label);
-    prediction.file = ids.empty() ? absl::StrCat("picture ", row)
-                                  : files_[ids[static_cast<size_t>(row)]];
+    prediction.file =
+        ids.empty() ? absl::StrCat("picture ", row) : files_[ids[static_cast<size_t>(row)]];
     return prediction;
   }
 
@@ -141,19 +142,22 @@ class Gatherer {
     const v1::Task* task = data_.run.ensemble().members().empty()
                                ? nullptr
                                : ChosenTask(data_.run, data_.run.ensemble().members(0));
-    const v1::StageSpec* stage = task == nullptr ? nullptr : FindStage(data_.run.plan(), task->stage());
+    const v1::StageSpec* stage =
+        task == nullptr ? nullptr : FindStage(data_.run.plan(), task->stage());
     undersampled_ = stage != nullptr && stage->undersample();
     const ensemble::Probabilities& rows = predictions_.validation;
     const std::vector<uint32_t> ids = RowIds(v1::VALIDATION, undersampled_, rows.rows);
     std::vector<std::pair<ReportPrediction, uint32_t>> all;
-    for (int i = 0; i < rows.rows && i < static_cast<int>(predictions_.validation_labels.size()); ++i) {
+    for (int i = 0; i < rows.rows && i < static_cast<int>(predictions_.validation_labels.size());
+         ++i) {
       all.emplace_back(Row(rows, i, predictions_.validation_labels[static_cast<size_t>(i)], ids),
                        ids.empty() ? 0 : ids[static_cast<size_t>(i)]);
       if (all.back().first.wrong()) ++data_.validation_wrong;
     }
     std::stable_sort(all.begin(), all.end(), [](const auto& a, const auto& b) {
       if (a.first.wrong() != b.first.wrong()) return a.first.wrong();
-      // Wrong: the surest mistakes first. Right: the least sure first, they are the interesting ones.
+      // Wrong: the surest mistakes first. Right: the least sure first, they are the interesting
+      // ones.
       return a.first.wrong() ? a.first.probability > b.first.probability
                              : a.first.probability < b.first.probability;
     });

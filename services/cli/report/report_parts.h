@@ -1,4 +1,5 @@
-// The parts that RenderReport puts together. Each returns HTML, empty when there is nothing to show.
+// The parts that RenderReport puts together. Each returns HTML, empty when there is nothing to
+// show.
 #pragma once
 
 #include <string>

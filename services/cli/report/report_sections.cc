@@ -16,13 +16,14 @@ namespace {
 
 std::string Fact(std::string_view name, std::string_view value, std::string_view note = "") {
   return absl::StrCat("<div><dt>", std::string(name), "</dt><dd>", std::string(value),
-                      note.empty() ? "" : "<small>", std::string(note), note.empty() ? "" : "</small>",
-                      "</dd></div>\n");
+                      note.empty() ? "" : "<small>", std::string(note),
+                      note.empty() ? "" : "</small>", "</dd></div>\n");
 }
 
 std::string Duration(const v1::Run& run) {
   return run.ended_unix_ms() > run.created_unix_ms()
-             ? cli::Duration(static_cast<double>(run.ended_unix_ms() - run.created_unix_ms()) / 1000)
+             ? cli::Duration(static_cast<double>(run.ended_unix_ms() - run.created_unix_ms()) /
+                             1000)
              : "-";
 }
 
@@ -130,9 +131,9 @@ std::string ClassTable(const v1::DatasetSummary& dataset) {
 std::string PairTable(const std::string& title, const std::string& left, const std::string& right,
                       const std::vector<std::pair<std::string, std::string>>& rows) {
   if (rows.empty()) return "";
-  std::string html =
-      absl::StrCat("<details><summary>", title, "</summary><div class=\"scroll\"><table><thead><tr><th>",
-                   left, "</th><th>", right, "</th></tr></thead><tbody>\n");
+  std::string html = absl::StrCat("<details><summary>", title,
+                                  "</summary><div class=\"scroll\"><table><thead><tr><th>", left,
+                                  "</th><th>", right, "</th></tr></thead><tbody>\n");
   for (const auto& [a, b] : rows) {
     absl::StrAppend(&html, "<tr><th scope=\"row\">", EscapeHtml(a), "</th><td>", EscapeHtml(b),
                     "</td></tr>\n");
@@ -143,8 +144,10 @@ std::string PairTable(const std::string& title, const std::string& left, const s
 std::string HistoryTable(const v1::Run& run, const std::string& member) {
   std::string html =
       "<details><summary>Every epoch as numbers</summary><div class=\"scroll\"><table><thead><tr>"
-      "<th>Stage</th><th class=\"num\">Epoch</th><th class=\"num\">Loss</th><th class=\"num\">Accuracy</th>"
-      "<th class=\"num\">Val. loss</th><th class=\"num\">Val. accuracy</th><th class=\"num\">Rate</th>"
+      "<th>Stage</th><th class=\"num\">Epoch</th><th class=\"num\">Loss</th><th "
+      "class=\"num\">Accuracy</th>"
+      "<th class=\"num\">Val. loss</th><th class=\"num\">Val. accuracy</th><th "
+      "class=\"num\">Rate</th>"
       "<th class=\"num\">Time</th></tr></thead><tbody>\n";
   for (const v1::Task& task : run.tasks()) {
     if (task.member() != member) continue;
@@ -166,8 +169,8 @@ std::string ConfusionCell(int count, int row_total, bool diagonal) {
   if (count == 0) return "<td><span class=\"none\">0</span></td>";
   const int weight = row_total > 0 ? static_cast<int>(std::lround(100.0 * count / row_total)) : 0;
   return absl::StrFormat("<td><span class=\"%s%s\" style=\"--w:%d\">%d</span></td>",
-                         diagonal ? "hit" : "miss", diagonal && weight >= 50 ? " strong" : "", weight,
-                         count);
+                         diagonal ? "hit" : "miss", diagonal && weight >= 50 ? " strong" : "",
+                         weight, count);
 }
 
 std::string AttemptRows(const v1::Run& run) {
@@ -179,11 +182,11 @@ std::string AttemptRows(const v1::Run& run) {
       if (!device.model().empty()) absl::StrAppend(&what, ", ", EscapeHtml(device.model()));
       if (device.threads() > 0) absl::StrAppend(&what, ", ", device.threads(), " threads");
       if (!device.isa().empty()) absl::StrAppend(&what, ", ", EscapeHtml(device.isa()));
-      absl::StrAppend(
-          &html, "<tr><th scope=\"row\">", EscapeHtml(task.member()), "</th><td>",
-          EscapeHtml(task.stage()), "</td><td>", EscapeHtml(attempt.trainer()), "</td><td>", what,
-          "</td><td class=\"num\">", attempt.start().epoch(), ":", attempt.start().step(), " to ",
-          attempt.end().epoch(), ":", attempt.end().step(), "</td></tr>\n");
+      absl::StrAppend(&html, "<tr><th scope=\"row\">", EscapeHtml(task.member()), "</th><td>",
+                      EscapeHtml(task.stage()), "</td><td>", EscapeHtml(attempt.trainer()),
+                      "</td><td>", what, "</td><td class=\"num\">", attempt.start().epoch(), ":",
+                      attempt.start().step(), " to ", attempt.end().epoch(), ":",
+                      attempt.end().step(), "</td></tr>\n");
     }
   }
   return html;
@@ -212,7 +215,8 @@ std::string Inexact(const v1::Run& run) {
   for (const v1::Task& task : run.tasks()) {
     if (task.result().resumed_inexact().empty()) continue;
     absl::StrAppend(&html, "<li>", EscapeHtml(task.member()), " ", EscapeHtml(task.stage()),
-                    " was resumed on another kind of machine (", EscapeHtml(task.result().resumed_inexact()),
+                    " was resumed on another kind of machine (",
+                    EscapeHtml(task.result().resumed_inexact()),
                     "): its numbers may differ slightly from an undisturbed run.</li>\n");
   }
   return html;
@@ -225,11 +229,13 @@ std::string Header(const ReportData& data) {
   const v1::EnsembleMetrics& metrics = run.metrics();
   std::string figure =
       metrics.images() > 0
-          ? absl::StrFormat("<p class=\"figure\">%.1f <small>%%</small></p><p class=\"figure-note\">"
-                            "of %s validation pictures right. 95 %% interval: %.1f to %.1f %%.</p>",
-                            100 * metrics.accuracy(), Grouped(metrics.images()),
-                            100 * metrics.accuracy_low(), 100 * metrics.accuracy_high())
-          : "<p class=\"figure\">–</p><p class=\"figure-note\">Not scored: the plan keeps no pictures "
+          ? absl::StrFormat(
+                "<p class=\"figure\">%.1f <small>%%</small></p><p class=\"figure-note\">"
+                "of %s validation pictures right. 95 %% interval: %.1f to %.1f %%.</p>",
+                100 * metrics.accuracy(), Grouped(metrics.images()), 100 * metrics.accuracy_low(),
+                100 * metrics.accuracy_high())
+          : "<p class=\"figure\">–</p><p class=\"figure-note\">Not scored: the plan keeps no "
+            "pictures "
             "for validation.</p>";
   std::string facts;
   if (metrics.images() > 0) {
@@ -241,20 +247,21 @@ std::string Header(const ReportData& data) {
   }
   facts += Fact("Members", absl::StrCat(members.size()), absl::StrJoin(members, ", "));
   facts += Fact("Classes", absl::StrCat(run.dataset().classes_size()));
-  facts += Fact("Labelled pictures", Grouped(run.dataset().labeled()),
-                absl::StrCat(run.dataset().quarantined_size(), " quarantined, ",
-                             run.dataset().duplicates_size(),
-                             run.dataset().duplicates_size() == 1 ? " copy dropped" : " copies dropped"));
+  facts +=
+      Fact("Labelled pictures", Grouped(run.dataset().labeled()),
+           absl::StrCat(
+               run.dataset().quarantined_size(), " quarantined, ", run.dataset().duplicates_size(),
+               run.dataset().duplicates_size() == 1 ? " copy dropped" : " copies dropped"));
   facts += Fact("Test pictures", Grouped(run.dataset().test()));
   facts += Fact("Time", Duration(run), "from submission to publication");
   const std::string version =
       run.has_ensemble() ? absl::StrCat("<span>@", run.ensemble().version(), "</span>") : "";
-  return absl::StrCat("<header class=\"top\">\n<p class=\"eyebrow\">Atelier training report</p>\n<h1>",
-                      EscapeHtml(run.plan().name()), version, "</h1>\n<p class=\"sub\">Recipe ",
-                      EscapeHtml(run.plan().recipe()), ", ", LocalTime(run.created_unix_ms()),
-                      "</p>\n<div class=\"hero\"><div class=\"card\">", figure,
-                      "</div><div class=\"card\"><dl class=\"facts\">\n", facts,
-                      "</dl></div></div>\n</header>\n");
+  return absl::StrCat(
+      "<header class=\"top\">\n<p class=\"eyebrow\">Atelier training report</p>\n<h1>",
+      EscapeHtml(run.plan().name()), version, "</h1>\n<p class=\"sub\">Recipe ",
+      EscapeHtml(run.plan().recipe()), ", ", LocalTime(run.created_unix_ms()),
+      "</p>\n<div class=\"hero\"><div class=\"card\">", figure,
+      "</div><div class=\"card\"><dl class=\"facts\">\n", facts, "</dl></div></div>\n</header>\n");
 }
 
 std::string Scores(const ReportData& data) {
@@ -269,15 +276,18 @@ std::string Scores(const ReportData& data) {
   }
   const std::string body = absl::StrCat(
       "<div class=\"card scroll\"><table><thead><tr><th>Model</th><th class=\"num\">Accuracy</th>"
-      "<th><span class=\"axis\"><span>", absl::StrFormat("%.0f %%", 100 * start),
+      "<th><span class=\"axis\"><span>",
+      absl::StrFormat("%.0f %%", 100 * start),
       "</span><span>100 %</span></span></th><th class=\"num\">95 % interval</th>"
       "<th class=\"num\">Log loss</th><th class=\"num\">Epochs</th><th class=\"num\">Time</th></tr>"
-      "</thead><tbody>\n", rows, "</tbody></table></div>\n");
-  return Section("scores", "Members against the ensemble",
-                 absl::StrCat("On the ", Grouped(metrics.images()),
-                              " validation pictures. Bars are 95 % Wilson intervals: models whose bars "
-                              "overlap widely are not told apart by so many pictures."),
-                 body);
+      "</thead><tbody>\n",
+      rows, "</tbody></table></div>\n");
+  return Section(
+      "scores", "Members against the ensemble",
+      absl::StrCat("On the ", Grouped(metrics.images()),
+                   " validation pictures. Bars are 95 % Wilson intervals: models whose bars "
+                   "overlap widely are not told apart by so many pictures."),
+      body);
 }
 
 std::string Confusion(const ReportData& data) {
@@ -289,8 +299,8 @@ std::string Confusion(const ReportData& data) {
       absl::StrCat("<div class=\"card scroll\"><table class=\"matrix\" style=\"--k:", k,
                    "\"><thead><tr><th>truth</th>");
   for (const std::string& name : classes) {
-    absl::StrAppend(&html, "<th scope=\"col\" title=\"", EscapeHtml(name), "\">",
-                    EscapeHtml(name), "</th>");
+    absl::StrAppend(&html, "<th scope=\"col\" title=\"", EscapeHtml(name), "\">", EscapeHtml(name),
+                    "</th>");
   }
   html += "</tr></thead><tbody>\n";
   for (int row = 0; row < k; ++row) {
@@ -319,17 +329,20 @@ std::string Curves(const ReportData& data) {
                     "</div>", HistoryTable(data.run, member.name()), "</div>\n");
   }
   if (body.empty()) return "";
-  return Section("curves", "Training curves",
-                 "Loss on the left, accuracy on the right. The training loss has the head's L2 term, "
-                 "label smoothing and mixed labels in it, so it may lie above the validation loss.",
-                 absl::StrCat("<div class=\"stack\">\n", body, "</div>\n"));
+  return Section(
+      "curves", "Training curves",
+      "Loss on the left, accuracy on the right. The training loss has the head's L2 term, "
+      "label smoothing and mixed labels in it, so it may lie above the validation loss.",
+      absl::StrCat("<div class=\"stack\">\n", body, "</div>\n"));
 }
 
 std::string Dataset(const ReportData& data) {
   const v1::DatasetSummary& dataset = data.run.dataset();
   std::vector<std::pair<std::string, std::string>> quarantined, duplicates;
-  for (const v1::QuarantinedFile& f : dataset.quarantined()) quarantined.emplace_back(f.file(), f.reason());
-  for (const v1::DuplicateFile& f : dataset.duplicates()) duplicates.emplace_back(f.file(), f.kept());
+  for (const v1::QuarantinedFile& f : dataset.quarantined())
+    quarantined.emplace_back(f.file(), f.reason());
+  for (const v1::DuplicateFile& f : dataset.duplicates())
+    duplicates.emplace_back(f.file(), f.kept());
   const bool undersampled =
       std::any_of(data.run.plan().stages().begin(), data.run.plan().stages().end(),
                   [](const v1::StageSpec& stage) { return stage.undersample(); });
@@ -339,21 +352,24 @@ std::string Dataset(const ReportData& data) {
       "</div><div><h3>Training and validation</h3>",
       Chart("chart-splits", "Pictures of every class in training and validation"), "</div></div>",
       ClassTable(dataset),
-      PairTable(absl::StrCat("Quarantined files: ", quarantined.size()), "File", "Reason", quarantined),
-      PairTable(absl::StrCat("Byte-identical copies dropped: ", duplicates.size()), "Dropped", "Kept",
-                duplicates),
+      PairTable(absl::StrCat("Quarantined files: ", quarantined.size()), "File", "Reason",
+                quarantined),
+      PairTable(absl::StrCat("Byte-identical copies dropped: ", duplicates.size()), "Dropped",
+                "Kept", duplicates),
       "</div>\n");
   return Section("data", "Data",
-                 undersampled ? "Stages that undersample cut every class down to the size of the smallest."
-                              : "No stage of this recipe undersamples; the second bar shows what it "
-                                "would leave.",
+                 undersampled
+                     ? "Stages that undersample cut every class down to the size of the smallest."
+                     : "No stage of this recipe undersamples; the second bar shows what it "
+                       "would leave.",
                  body);
 }
 
 std::string Previews(const ReportData& data) {
   std::string body;
   if (!data.augmented.empty()) {
-    absl::StrAppend(&body, "<div class=\"card\"><h3>Augmented</h3>", Gallery(data.augmented), "</div>\n");
+    absl::StrAppend(&body, "<div class=\"card\"><h3>Augmented</h3>", Gallery(data.augmented),
+                    "</div>\n");
   }
   if (!data.mixed.empty()) {
     absl::StrAppend(&body, "<div class=\"card\"><h3>CutMix</h3>", Gallery(data.mixed), "</div>\n");
@@ -372,7 +388,8 @@ std::string Predictions(const ReportData& data) {
   const std::string lead =
       data.validation_wrong == 0
           ? "No validation picture is wrong. The least certain ones:"
-          : absl::StrCat(data.validation_wrong, data.validation_wrong == 1 ? " is wrong" : " are wrong",
+          : absl::StrCat(data.validation_wrong,
+                         data.validation_wrong == 1 ? " is wrong" : " are wrong",
                          "; the surest mistakes come first, then the least certain right answers.");
   return Section("predictions", "Predictions on validation pictures", lead, body);
 }
@@ -387,10 +404,11 @@ std::string TestPictures(const ReportData& data) {
     for (const ReportPrediction& p : data.test) body += Figure(p);
     body += "</ul></div>\n";
   }
-  return Section("test", "Test pictures",
-                 "Their classes are unknown; <code>submission.csv</code> has the answer for each. The "
-                 "first ones by file name:",
-                 body + "</div>\n");
+  return Section(
+      "test", "Test pictures",
+      "Their classes are unknown; <code>submission.csv</code> has the answer for each. The "
+      "first ones by file name:",
+      body + "</div>\n");
 }
 
 std::string Provenance(const ReportData& data) {
@@ -406,15 +424,19 @@ std::string Provenance(const ReportData& data) {
   absl::StrAppend(&body, "<div class=\"card scroll\"><h3>Digests (SHA-256)</h3><table><tbody>\n",
                   DigestRows(data.run), "</tbody></table></div>\n");
   std::string notes = Inexact(data.run);
-  for (const std::string& note : data.notes) absl::StrAppend(&notes, "<li>", EscapeHtml(note), "</li>\n");
+  for (const std::string& note : data.notes)
+    absl::StrAppend(&notes, "<li>", EscapeHtml(note), "</li>\n");
   if (!notes.empty()) {
-    absl::StrAppend(&body, "<div class=\"card\"><h3>Notes</h3><ul class=\"notes\">", notes, "</ul></div>\n");
+    absl::StrAppend(&body, "<div class=\"card\"><h3>Notes</h3><ul class=\"notes\">", notes,
+                    "</ul></div>\n");
   }
-  absl::StrAppend(&body, "<pre aria-label=\"Recipe\">", EscapeHtml(RecipeToYaml(data.run.plan())), "</pre>\n");
-  return Section("provenance", "Recipe and devices",
-                 "What is needed to do the same again. <code>recipe.yaml</code> beside this page can be "
-                 "given to <code>atelier train --recipe</code>.",
-                 body + "</div>\n");
+  absl::StrAppend(&body, "<pre aria-label=\"Recipe\">", EscapeHtml(RecipeToYaml(data.run.plan())),
+                  "</pre>\n");
+  return Section(
+      "provenance", "Recipe and devices",
+      "What is needed to do the same again. <code>recipe.yaml</code> beside this page can be "
+      "given to <code>atelier train --recipe</code>.",
+      body + "</div>\n");
 }
 
 }  // namespace atelier::cli::report

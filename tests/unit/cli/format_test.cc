@@ -48,7 +48,8 @@ TEST(BytesTest, PicksTheUnit) {
 }
 
 TEST(TableTest, AlignsByCharactersNotBytes) {
-  EXPECT_EQ(Table({{"a", "n"}, {"größe", "10"}, {"x", "5"}}, {1}), "a       n\ngröße  10\nx       5\n");
+  EXPECT_EQ(Table({{"a", "n"}, {"größe", "10"}, {"x", "5"}}, {1}),
+            "a       n\ngröße  10\nx       5\n");
 }
 
 TEST(EscapeHtmlTest, EscapesTextAndAttributes) {

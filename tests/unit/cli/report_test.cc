@@ -15,8 +15,9 @@ ReportData SampleData() {
   data.run = SampleRun();
   data.augmented = {{"png", "dog & cat"}};
   data.mixed = {{"png", "a 0.7 + b 0.3"}};
-  data.validation = {{"x/<img src=x onerror=alert(2)>.jpg", "dog & cat", "<script>alert(1)</script>", 0.9, "png"},
-                     {"y.jpg", "dog & cat", "dog & cat", 0.6, ""}};
+  data.validation = {
+      {"x/<img src=x onerror=alert(2)>.jpg", "dog & cat", "<script>alert(1)</script>", 0.9, "png"},
+      {"y.jpg", "dog & cat", "dog & cat", 0.6, ""}};
   data.validation_wrong = 1;
   data.test = {{"t.jpg", "", "dog & cat", 0.8, "png"}};
   data.test_counts = {0, 1};
@@ -26,8 +27,8 @@ ReportData SampleData() {
 
 TEST(ReportTest, HasEverySection) {
   const std::string html = RenderReport(SampleData());
-  for (const char* id : {"scores", "confusion", "curves", "data", "previews", "predictions", "test",
-                         "provenance"}) {
+  for (const char* id :
+       {"scores", "confusion", "curves", "data", "previews", "predictions", "test", "provenance"}) {
     EXPECT_THAT(html, HasSubstr("<section id=\"" + std::string(id) + "\"")) << id;
   }
   EXPECT_THAT(html, HasSubstr("83.3 <small>%</small>"));

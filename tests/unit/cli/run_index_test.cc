@@ -17,7 +17,8 @@ TEST(RunIndexTest, NumbersVersionsWithinANameAndPromotesTheFirst) {
   const testing::TempDir home;
   RunIndex index(home.path() / "new");
   ASSERT_OK_AND_ASSIGN(const IndexedEnsemble first, index.AddEnsemble("a", "/r/1", "1", 10, false));
-  ASSERT_OK_AND_ASSIGN(const IndexedEnsemble second, index.AddEnsemble("a", "/r/2", "2", 20, false));
+  ASSERT_OK_AND_ASSIGN(const IndexedEnsemble second,
+                       index.AddEnsemble("a", "/r/2", "2", 20, false));
   ASSERT_OK_AND_ASSIGN(const IndexedEnsemble other, index.AddEnsemble("b", "/r/3", "3", 30, false));
   EXPECT_EQ(first.version, 1);
   EXPECT_TRUE(first.promoted);
