@@ -11,6 +11,8 @@ include(GNUInstallDirs)
 
 set(ATELIER_WARNINGS
   -Wall -Wextra -Wconversion -Wno-sign-conversion -Wshadow -Wnon-virtual-dtor -Woverloaded-virtual
+  # GCC 12 sees overlaps in std::string that are not there (GCC bug 105651).
+  -Wno-restrict
   -Werror)
 
 function(_atelier_common target)
@@ -20,6 +22,11 @@ function(_atelier_common target)
   target_link_libraries(${target} PUBLIC ${ARG_DEPS})
   if(ARG_TORCH)
     target_link_libraries(${target} PUBLIC atelier_torch)
+    # The precompiled header is made with -fPIC; an executable's -fPIE would not take it.
+    get_target_property(type ${target} TYPE)
+    if(type STREQUAL "EXECUTABLE")
+      target_compile_options(${target} PRIVATE -fPIC)
+    endif()
     if(NOT target STREQUAL "atelier_torch_pch")
       target_precompile_headers(${target} REUSE_FROM atelier_torch_pch)
     endif()

@@ -100,14 +100,14 @@ at::Tensor BackwardWeights(const at::Tensor& x, const at::Tensor& dy, const Dept
 class DepthwiseFunction : public torch::autograd::Function<DepthwiseFunction> {
  public:
   static at::Tensor forward(AutogradContext* ctx, const at::Tensor& x, const at::Tensor& kernel,
-                            const at::Tensor& bias, int64_t stride, std::vector<int64_t> pads) {
+                            int64_t stride, std::vector<int64_t> pads) {
     const at::Tensor input = ChannelsLast(x);
     ctx->save_for_backward({input, kernel});
     pads.push_back(stride);
     const DepthwiseShape s =
         ShapeOf(input, kernel.size(2), stride, {pads[0], pads[1]}, {pads[2], pads[3]});
     ctx->saved_data["pads_and_stride"] = std::move(pads);
-    return Forward(input, Pack(kernel, /*flipped=*/false), bias, s);
+    return Forward(input, Pack(kernel, /*flipped=*/false), {}, s);
   }
 
   static variable_list backward(AutogradContext* ctx, variable_list grads) {
@@ -121,7 +121,7 @@ class DepthwiseFunction : public torch::autograd::Function<DepthwiseFunction> {
     if (ctx->needs_input_grad(0)) dx = BackwardInput(dy, kernel, s);
     at::Tensor dk;
     if (ctx->needs_input_grad(1)) dk = BackwardWeights(x, dy, s);
-    return {dx, dk, {}, {}, {}};
+    return {dx, dk, {}, {}};
   }
 };
 
@@ -137,8 +137,14 @@ bool SupportsDepthwise(const at::Tensor& x, const at::Tensor& kernel) {
 
 at::Tensor Depthwise(const at::Tensor& x, const at::Tensor& kernel, const at::Tensor& bias,
                      int64_t stride, std::array<int64_t, 2> pad_h, std::array<int64_t, 2> pad_w) {
-  return DepthwiseFunction::apply(x, kernel, bias, stride,
-                                  std::vector<int64_t>{pad_h[0], pad_h[1], pad_w[0], pad_w[1]});
+  if (at::GradMode::is_enabled() && (x.requires_grad() || kernel.requires_grad())) {
+    TORCH_CHECK(!bias.defined(), "a depthwise bias is for inference only");
+    return DepthwiseFunction::apply(x, kernel, stride,
+                                    std::vector<int64_t>{pad_h[0], pad_h[1], pad_w[0], pad_w[1]});
+  }
+  const at::Tensor input = ChannelsLast(x);
+  return Forward(input, Pack(kernel, /*flipped=*/false), bias,
+                 ShapeOf(input, kernel.size(2), stride, pad_h, pad_w));
 }
 
 }  // namespace atelier::nn::kernels

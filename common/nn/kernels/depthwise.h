@@ -16,7 +16,7 @@ bool SupportsDepthwise(const at::Tensor& x, const at::Tensor& kernel);
 
 // x NCHW in channels_last memory (made so when it is not), kernel [channels, 1, k, k], bias
 // [channels] or undefined. Returns x's type in channels_last memory. Differentiable in x and
-// kernel; not in bias.
+// kernel when there is no bias (a bias comes from folding and is for inference).
 at::Tensor Depthwise(const at::Tensor& x, const at::Tensor& kernel, const at::Tensor& bias,
                      int64_t stride, std::array<int64_t, 2> pad_h, std::array<int64_t, 2> pad_w);
 
