@@ -31,11 +31,13 @@ const absl::Status& ToStatus(const absl::StatusOr<T>& s) {
 #define ATELIER_CONCAT_(a, b) ATELIER_CONCAT_INNER_(a, b)
 
 // Returns the status of `expr` (Status or StatusOr) from the enclosing function unless it is OK.
-#define ATELIER_RETURN_IF_ERROR(expr)                                      \
-  do {                                                                     \
-    auto&& atelier_status_ = (expr);                                       \
-    if (!atelier_status_.ok())                                             \
-      return ::atelier::internal::ToStatus(atelier_status_);               \
+// (The line in the name lets a lambda with its own use stand inside `expr`.)
+#define ATELIER_RETURN_IF_ERROR(expr) \
+  ATELIER_RETURN_IF_ERROR_IMPL_(ATELIER_CONCAT_(atelier_status_, __LINE__), expr)
+#define ATELIER_RETURN_IF_ERROR_IMPL_(status, expr)                  \
+  do {                                                               \
+    auto&& status = (expr);                                          \
+    if (!status.ok()) return ::atelier::internal::ToStatus(status);  \
   } while (false)
 
 // `lhs` may be a declaration: ATELIER_ASSIGN_OR_RETURN(auto image, DecodeImage(bytes));

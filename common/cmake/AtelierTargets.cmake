@@ -22,6 +22,8 @@ function(_atelier_common target)
   target_link_libraries(${target} PUBLIC ${ARG_DEPS})
   if(ARG_TORCH)
     target_link_libraries(${target} PUBLIC atelier_torch)
+    # gRPC's targets bring -pthread; the precompiled header must have been made with the same macros.
+    target_compile_options(${target} PRIVATE -pthread)
     # The precompiled header is made with -fPIC; an executable's -fPIE would not take it.
     get_target_property(type ${target} TYPE)
     if(type STREQUAL "EXECUTABLE")

@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "common/base/status.h"
+#include "common/nn/caching_allocator.h"
 #include "common/nn/catalog.h"
 #include "common/nn/initializers.h"
 
@@ -99,6 +100,7 @@ void MemberModel::InitializeHead(uint64_t seed) {
 }
 
 at::Tensor MemberModel::Logits(const at::Tensor& x, const ForwardOptions& options) {
+  if (options.training) InstallCachingAllocator();
   at::Tensor y = backbone_->Gap(x, options);
   if (hidden_kernel_.defined()) y = at::relu(at::linear(y, hidden_kernel_, hidden_bias_));
   if (options.training && spec_.head().dropout() > 0) {

@@ -1,7 +1,7 @@
 #include "common/rpc/http_server.h"
 
 #include <httplib.h>
-#include <prometheus/registry.h>
+#include <prometheus/collectable.h>
 #include <prometheus/text_serializer.h>
 
 #include <thread>
@@ -23,7 +23,7 @@ class HttpServerImpl final : public HttpServer {
   }
 
   absl::Status Bind(const std::string& host, int port,
-                    std::shared_ptr<prometheus::Registry> metrics) {
+                    std::shared_ptr<prometheus::Collectable> metrics) {
     server_.new_task_queue = [] { return new httplib::ThreadPool(kWorkers); };
     server_.set_payload_max_length(kMaxBody);
     server_.set_read_timeout(5);
@@ -60,7 +60,7 @@ class HttpServerImpl final : public HttpServer {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<HttpServer>> HttpServer::Start(
-    const std::string& host, int port, std::shared_ptr<prometheus::Registry> metrics) {
+    const std::string& host, int port, std::shared_ptr<prometheus::Collectable> metrics) {
   auto server = std::make_unique<HttpServerImpl>();
   absl::Status status = server->Bind(host, port, std::move(metrics));
   if (!status.ok()) return status;

@@ -8,7 +8,7 @@
 #include "absl/status/statusor.h"
 
 namespace prometheus {
-class Registry;
+class Collectable;
 }
 
 namespace atelier::rpc {
@@ -18,7 +18,7 @@ class HttpServer {
  public:
   // port 0: a free one. FailedPrecondition when the port is taken.
   static absl::StatusOr<std::unique_ptr<HttpServer>> Start(
-      const std::string& host, int port, std::shared_ptr<prometheus::Registry> metrics);
+      const std::string& host, int port, std::shared_ptr<prometheus::Collectable> metrics);
   virtual ~HttpServer() = default;
   virtual int port() const = 0;
 };

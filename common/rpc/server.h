@@ -15,7 +15,7 @@ class Server;
 class Service;
 }  // namespace grpc
 namespace prometheus {
-class Registry;
+class Collectable;
 }
 
 namespace atelier::rpc {
@@ -33,9 +33,9 @@ struct ServerOptions {
   std::chrono::milliseconds connection_idle{300'000};
   std::chrono::milliseconds connection_age{1'800'000};
   std::chrono::milliseconds connection_age_grace{60'000};
-  // Metrics at http://HOST:(gRPC port + 1000)/metrics; unset: no HTTP. With port 0 (or when
+  // What to serve (a prometheus::Registry is one) at http://HOST:(gRPC port + 1000)/metrics; unset: no HTTP. With port 0 (or when
   // `http_port` >= 0) HTTP listens on http_port (0 = free).
-  std::shared_ptr<prometheus::Registry> metrics;
+  std::shared_ptr<prometheus::Collectable> metrics;
   int http_port = -1;
 };
 

@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "common/nn/kernels/simd_kernels.h"
+#include "common/nn/kernels/sum_rows.h"
 
 namespace atelier::nn::kernels {
 namespace {
@@ -120,8 +121,11 @@ BackwardSums ComputeSums(const at::Tensor& x, const at::Tensor& dy, const at::Te
     SimdKernels().scale_shift_sums(chunks.bf16, chunks.at(x, i), chunks.at(dy, i), a, b, m, clamp,
                                    chunks.size(i), c, g + i * c, gx + i * c);
   });
-  const at::Tensor sums = parts.sum(1);
-  return {sums[0].contiguous(), sums[1].contiguous()};
+  BackwardSums out{at::empty({c}, at::kFloat), at::empty({c}, at::kFloat)};
+  SumRows(g, chunks.count, c, out.g.data_ptr<float>());
+  SumRows(gx, chunks.count, c, out.gx.data_ptr<float>());
+  return out;
+};
 }
 
 class BatchNormFunction : public torch::autograd::Function<BatchNormFunction> {

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "common/nn/kernels/simd_kernels.h"
+#include "common/nn/kernels/sum_rows.h"
 
 namespace atelier::nn::kernels {
 namespace {
@@ -94,7 +95,9 @@ at::Tensor BackwardWeights(const at::Tensor& x, const at::Tensor& dy, const Dept
                                                d + i * s.k * s.k * s.c, i * s.oh, (i + 1) * s.oh);
     }
   });
-  return partial.sum(0).t().reshape({s.c, 1, s.k, s.k}).contiguous();
+  at::Tensor sum = at::empty({s.k * s.k, s.c}, at::kFloat);
+  SumRows(d, s.n, s.k * s.k * s.c, sum.data_ptr<float>());
+  return sum.t().reshape({s.c, 1, s.k, s.k}).contiguous();
 }
 
 class DepthwiseFunction : public torch::autograd::Function<DepthwiseFunction> {

@@ -1,0 +1,90 @@
+#include <utility>
+
+#include "atelier/v1/fleet_service.grpc.pb.h"
+#include "common/base/status.h"
+#include "common/concurrency/mutex.h"
+#include "services/coordinator/client.h"
+#include "services/coordinator/client_calls.h"
+
+namespace atelier::coordinator {
+namespace {
+
+class WorkStreamImpl final : public WorkStream {
+ public:
+  explicit WorkStreamImpl(v1::FleetService::Stub& stub) : stream_(stub.Work(&context_)) {}
+  ~WorkStreamImpl() override {
+    context_.TryCancel();
+    Finish().IgnoreError();
+  }
+
+  bool Send(const v1::TrainerMessage& message) override {
+    MutexLock lock(write_mutex_);
+    return !finished_ && stream_->Write(message);
+  }
+  std::optional<v1::CoordinatorMessage> Receive() override {
+    v1::CoordinatorMessage message;
+    if (!stream_->Read(&message)) return std::nullopt;
+    return message;
+  }
+  void Cancel() override { context_.TryCancel(); }
+  absl::Status Finish() override {
+    MutexLock lock(write_mutex_);
+    if (!finished_) {
+      finished_ = true;
+      stream_->WritesDone();
+      status_ = rpc::FromGrpcStatus(stream_->Finish());
+    }
+    return status_;
+  }
+
+ private:
+  grpc::ClientContext context_;  // a long stream: liveness is the lease's business, not a deadline's
+  const std::unique_ptr<grpc::ClientReaderWriter<v1::TrainerMessage, v1::CoordinatorMessage>> stream_;
+  Mutex write_mutex_;
+  bool finished_ ABSL_GUARDED_BY(write_mutex_) = false;
+  absl::Status status_ ABSL_GUARDED_BY(write_mutex_);
+};
+
+class FleetClientImpl final : public FleetClient {
+ public:
+  explicit FleetClientImpl(std::shared_ptr<grpc::Channel> channel)
+      : stub_(v1::FleetService::NewStub(std::move(channel))) {}
+
+  std::unique_ptr<WorkStream> OpenWork() override {
+    return std::make_unique<WorkStreamImpl>(*stub_);
+  }
+
+  absl::Status CommitCheckpoint(v1::CommitCheckpointRequest request) override {
+    if (request.request_id().empty()) request.set_request_id(NewRequestId());
+    v1::CommitCheckpointResponse response;
+    return CallWithRetry([&](grpc::ClientContext* context) {
+      return stub_->CommitCheckpoint(context, request, &response);
+    });
+  }
+
+  absl::Status FinishTask(v1::FinishTaskRequest request) override {
+    if (request.request_id().empty()) request.set_request_id(NewRequestId());
+    v1::FinishTaskResponse response;
+    return CallWithRetry([&](grpc::ClientContext* context) {
+      return stub_->FinishTask(context, request, &response);
+    });
+  }
+
+  absl::StatusOr<v1::ListFleetResponse> ListFleet() override {
+    v1::ListFleetResponse response;
+    ATELIER_RETURN_IF_ERROR(CallWithRetry(
+        [&](grpc::ClientContext* context) { return stub_->ListFleet(context, {}, &response); }));
+    return response;
+  }
+
+ private:
+  const std::unique_ptr<v1::FleetService::Stub> stub_;
+};
+
+}  // namespace
+
+std::unique_ptr<FleetClient> FleetClient::Create(std::shared_ptr<grpc::Channel> channel) {
+  return std::make_unique<FleetClientImpl>(std::move(channel));
+}
+
+}  // namespace atelier::coordinator

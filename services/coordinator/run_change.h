@@ -1,0 +1,58 @@
+// A change of one run on its way into the store: a working copy that replaces the executor's own only
+// after the commit.
+#pragma once
+
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "services/coordinator/store.h"
+
+namespace atelier::coordinator {
+
+struct RunChange {
+  RunRecord record;
+  std::vector<v1::RunEvent> events;
+  std::set<int> changed_tasks;                  // ordinals
+  std::vector<std::string> maybe_unreferenced;  // artifacts to delete if nobody needs them
+
+  // The task named, marked as changed; nullptr when the run has no such task.
+  v1::Task* Edit(const std::string& member, const std::string& stage) {
+    for (size_t i = 0; i < record.tasks.size(); ++i) {
+      v1::Task& task = record.tasks[i];
+      if (task.member() == member && task.stage() == stage) {
+        changed_tasks.insert(static_cast<int>(i));
+        return &task;
+      }
+    }
+    return nullptr;
+  }
+
+  v1::TaskEvent& AddTaskEvent(const v1::Task& task, std::string text, int64_t unix_ms) {
+    v1::RunEvent& event = events.emplace_back();
+    event.set_unix_ms(unix_ms);
+    v1::TaskEvent& body = *event.mutable_task();
+    body.set_member(task.member());
+    body.set_stage(task.stage());
+    body.set_state(task.state());
+    if (task.attempts_size() > 0) body.set_trainer(task.attempts(task.attempts_size() - 1).trainer());
+    body.set_text(std::move(text));
+    return body;
+  }
+
+  void AddRunEvent(v1::RunState state, std::string text, int64_t unix_ms) {
+    v1::RunEvent& event = events.emplace_back();
+    event.set_unix_ms(unix_ms);
+    event.mutable_run()->set_state(state);
+    event.mutable_run()->set_text(std::move(text));
+  }
+};
+
+// The attempt that holds the lease; nullptr when none is running.
+inline v1::Attempt* RunningAttempt(v1::Task& task) {
+  if (task.state() != v1::TASK_RUNNING || task.attempts_size() == 0) return nullptr;
+  return task.mutable_attempts(task.attempts_size() - 1);
+}
+
+}  // namespace atelier::coordinator

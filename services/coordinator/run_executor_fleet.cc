@@ -1,0 +1,282 @@
+// RunExecutor's calls from trainers and data-services.
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/base/logging.h"
+#include "common/base/status.h"
+#include "services/coordinator/run_executor.h"
+
+namespace atelier::coordinator {
+namespace {
+
+// Checkpoints of a task that are kept.
+constexpr size_t kKeptCheckpoints = 2;
+
+std::string CheckpointOwner(const TaskKey& key, int64_t sequence) {
+  return absl::StrCat("checkpoint/", key.run_id, "/", key.member, "/", key.stage, "/", sequence);
+}
+
+std::string ResultOwner(const TaskKey& key) {
+  return absl::StrCat("result/", key.run_id, "/", key.member, "/", key.stage);
+}
+
+v1::CoordinatorMessage StopMessage(const v1::Lease& lease, std::string_view reason) {
+  v1::CoordinatorMessage message;
+  *message.mutable_cancel()->mutable_lease() = lease;
+  message.mutable_cancel()->set_reason(std::string(reason));
+  return message;
+}
+
+}  // namespace
+
+int64_t RunExecutor::Connect(const v1::TrainerHello& hello, SendToTrainer send) {
+  int64_t session = 0;
+  {
+    MutexLock lock(mutex_);
+    session = next_session_++;
+    const std::string& id = hello.trainer_id();
+    const std::optional<TaskKey> held = fleet_.TaskOf(id);
+    const bool same_attempt =
+        held.has_value() && hello.has_current() && KeyOf(hello.current()) == *held &&
+        fleet_.Renew(hello.current(), clock_.Now() + options_.lease_ttl);
+    if (held.has_value() && !same_attempt) {
+      // A new process under the old name, or one that gave the task up: nobody works on it.
+      const absl::Status ended =
+          EndAttempt(*held, fleet_.leases().at(*held).epoch, v1::ATTEMPT_LOST,
+                     "the trainer came back without the task");
+      if (!ended.ok()) LogError("ending a lost attempt: %s", ended.ToString());
+    }
+    v1::CoordinatorMessage welcome;
+    welcome.mutable_welcome()->set_lease_ttl_ms(static_cast<int>(options_.lease_ttl.count()));
+    welcome.mutable_welcome()->set_coordinator_id(options_.coordinator_id);
+    send(welcome);
+    if (hello.has_current() && !same_attempt) {
+      send(StopMessage(hello.current(), "the lease is no longer yours"));
+    }
+    fleet_.trainers()[id] = {hello, std::move(send), session, hello.draining()};
+  }
+  Kick();
+  return session;
+}
+
+void RunExecutor::OnProgress(const std::string& trainer, const v1::TaskProgress& progress) {
+  const TaskKey key = KeyOf(progress.lease());
+  MutexLock lock(mutex_);
+  if (!fleet_.Renew(progress.lease(), clock_.Now() + options_.lease_ttl)) {
+    const auto found = fleet_.trainers().find(trainer);
+    if (found != fleet_.trainers().end()) {
+      found->second.send(StopMessage(progress.lease(), "the lease is no longer yours"));
+    }
+    return;
+  }
+  if (progress.finished_epochs_size() > 0 || progress.log_lines_size() > 0) {
+    const int64_t now = UnixMillis(clock_.WallNow());
+    const absl::Status stored = Mutate(key.run_id, [&](RunChange& change, Transaction&) {
+      v1::Task& task = *change.Edit(key.member, key.stage);
+      v1::TaskEvent& event = change.AddTaskEvent(task, "", now);
+      *event.mutable_finished_epochs() = progress.finished_epochs();
+      *event.mutable_log_lines() = progress.log_lines();
+      return absl::OkStatus();
+    });
+    if (!stored.ok()) LogError("storing an epoch's event: %s", stored.ToString());
+  }
+  const auto sender = fleet_.trainers().find(trainer);
+  if (sender != fleet_.trainers().end()) {
+    v1::CoordinatorMessage renewed;
+    *renewed.mutable_renewed()->mutable_lease() = progress.lease();
+    renewed.mutable_renewed()->set_sequence(progress.sequence());
+    sender->second.send(renewed);
+  }
+  LiveProgress& live = progress_[key];
+  live.progress = progress;
+  live.progress.clear_finished_epochs();
+  live.progress.clear_log_lines();
+  live.version = ++progress_version_;
+  notifier_->Notify(key.run_id);
+}
+
+void RunExecutor::OnDraining(const std::string& trainer) {
+  MutexLock lock(mutex_);
+  const auto found = fleet_.trainers().find(trainer);
+  if (found != fleet_.trainers().end()) found->second.draining = true;
+}
+
+void RunExecutor::Disconnect(const std::string& trainer, int64_t session) {
+  MutexLock lock(mutex_);
+  const auto found = fleet_.trainers().find(trainer);
+  // A newer stream of the same trainer may have taken over already. The lease stays until it expires.
+  if (found != fleet_.trainers().end() && found->second.session == session) {
+    fleet_.trainers().erase(found);
+  }
+}
+
+absl::StatusOr<v1::Task*> RunExecutor::FencedTask(RunChange& change, const v1::Lease& lease) {
+  v1::Task* task = change.Edit(lease.member(), lease.stage());
+  if (task == nullptr) {
+    return absl::NotFoundError(absl::StrCat("the run has no task ", lease.member(), "/", lease.stage()));
+  }
+  const v1::Attempt* attempt = RunningAttempt(*task);
+  if (attempt == nullptr || attempt->lease_epoch() != lease.epoch()) {
+    return absl::AbortedError(absl::StrCat("lease ", lease.epoch(), " of ", lease.member(), "/",
+                                           lease.stage(), " is not the current one; stop the task"));
+  }
+  return task;
+}
+
+absl::Status RunExecutor::ApplyCheckpoint(RunChange& change, Transaction& transaction,
+                                          const v1::CommitCheckpointRequest& request) {
+  const TaskKey key = KeyOf(request.lease());
+  ATELIER_ASSIGN_OR_RETURN(v1::Task* const task, FencedTask(change, request.lease()));
+  if (Before(request.cursor(), task->checkpoint_cursor())) {
+    return absl::InvalidArgumentError("the checkpoint is behind the last one committed");
+  }
+  ATELIER_RETURN_IF_ERROR(CheckStored({request.digest(), request.best_weights_digest()}));
+  for (const v1::AppliedStep& step : request.applied()) {
+    ATELIER_RETURN_IF_ERROR(transaction.AddAppliedStep(key, request.lease().epoch(), step));
+  }
+  ATELIER_ASSIGN_OR_RETURN(std::vector<CheckpointRow> rows, transaction.ListCheckpoints(key));
+  const CheckpointRow added{rows.empty() ? 1 : rows.front().sequence + 1, request.digest(),
+                            request.best_weights_digest()};
+  ATELIER_RETURN_IF_ERROR(transaction.AddCheckpoint(key, added));
+  const std::string owner = CheckpointOwner(key, added.sequence);
+  ATELIER_RETURN_IF_ERROR(transaction.AddReference(added.digest, owner));
+  ATELIER_RETURN_IF_ERROR(transaction.AddReference(added.best_weights_digest, owner));
+  for (size_t i = kKeptCheckpoints - 1; i < rows.size(); ++i) {
+    ATELIER_RETURN_IF_ERROR(transaction.RemoveCheckpoint(key, rows[i].sequence));
+    ATELIER_RETURN_IF_ERROR(transaction.RemoveReferences(CheckpointOwner(key, rows[i].sequence)));
+    change.maybe_unreferenced.push_back(rows[i].digest);
+    if (!rows[i].best_weights_digest.empty()) {
+      change.maybe_unreferenced.push_back(rows[i].best_weights_digest);
+    }
+  }
+  *task->mutable_checkpoint_cursor() = request.cursor();
+  task->set_checkpoint_digest(request.digest());
+  if (!task->has_environment()) *task->mutable_environment() = request.environment();
+  return absl::OkStatus();
+}
+
+absl::Status RunExecutor::CommitCheckpoint(const v1::CommitCheckpointRequest& request) {
+  MutexLock lock(mutex_);
+  std::string response;
+  const absl::Status status = Mutate(
+      request.lease().run_id(),
+      [&](RunChange& change, Transaction& transaction) ABSL_NO_THREAD_SAFETY_ANALYSIS {
+        return Idempotent(transaction, request.request_id(), request, &response,
+                          [&]() ABSL_NO_THREAD_SAFETY_ANALYSIS {
+                            return ApplyCheckpoint(change, transaction, request);
+                          });
+      });
+  if (status.ok()) {
+    ++checkpoints_;
+    fleet_.Renew(request.lease(), clock_.Now() + options_.lease_ttl);
+  }
+  return status;
+}
+
+absl::Status RunExecutor::ApplyFinish(RunChange& change, Transaction& transaction,
+                                      const v1::FinishTaskRequest& request) {
+  const TaskKey key = KeyOf(request.lease());
+  const int64_t now = UnixMillis(clock_.WallNow());
+  ATELIER_ASSIGN_OR_RETURN(v1::Task* const task, FencedTask(change, request.lease()));
+  v1::Attempt& attempt = *RunningAttempt(*task);
+  *attempt.mutable_end() = request.cursor();
+  attempt.set_ended_unix_ms(now);
+  attempt.set_error(request.error());
+  switch (request.end()) {
+    case v1::FinishTaskRequest::DONE: {
+      const v1::TaskResult& result = request.result();
+      if (result.weights_digest().empty()) {
+        return absl::InvalidArgumentError("result.weights_digest is missing");
+      }
+      const std::vector<std::string> digests = {
+          result.weights_digest(), result.final_weights_digest(),
+          result.validation_probabilities_digest(), result.test_probabilities_digest(),
+          result.validation_labels_digest()};
+      ATELIER_RETURN_IF_ERROR(CheckStored(digests));
+      for (const std::string& digest : digests) {
+        ATELIER_RETURN_IF_ERROR(transaction.AddReference(digest, ResultOwner(key)));
+      }
+      for (const v1::AppliedStep& step : request.applied()) {
+        ATELIER_RETURN_IF_ERROR(transaction.AddAppliedStep(key, request.lease().epoch(), step));
+      }
+      *task->mutable_result() = result;
+      attempt.set_end_kind(v1::ATTEMPT_DONE);
+      task->set_state(v1::TASK_DONE);
+      task->clear_error();
+      change.AddTaskEvent(*task, "done", now);
+      return absl::OkStatus();
+    }
+    case v1::FinishTaskRequest::FAILED:
+      attempt.set_end_kind(v1::ATTEMPT_FAILED);
+      task->set_state(v1::TASK_WAITING);
+      task->set_error(request.error());
+      task->set_error_final(!request.retryable());
+      task->set_not_before_unix_ms(now + BackoffAfter(FruitlessAttempts(*task)).count());
+      change.AddTaskEvent(
+          *task, absl::StrCat("attempt ", task->attempts_size(), " failed: ", request.error()), now);
+      return absl::OkStatus();
+    case v1::FinishTaskRequest::RELEASED:
+    case v1::FinishTaskRequest::CANCELLED:
+      attempt.set_end_kind(v1::ATTEMPT_CANCELLED);
+      task->set_state(v1::TASK_WAITING);
+      change.AddTaskEvent(*task, "given back by " + attempt.trainer(), now);
+      return absl::OkStatus();
+    default:
+      return absl::InvalidArgumentError("end: DONE, FAILED, RELEASED or CANCELLED");
+  }
+}
+
+absl::Status RunExecutor::FinishTask(const v1::FinishTaskRequest& request) {
+  const TaskKey key = KeyOf(request.lease());
+  {
+    MutexLock lock(mutex_);
+    std::string response;
+    ATELIER_RETURN_IF_ERROR(Mutate(
+        key.run_id, [&](RunChange& change, Transaction& transaction) ABSL_NO_THREAD_SAFETY_ANALYSIS {
+          return Idempotent(transaction, request.request_id(), request, &response,
+                            [&]() ABSL_NO_THREAD_SAFETY_ANALYSIS {
+                              return ApplyFinish(change, transaction, request);
+                            });
+        }));
+    const auto lease = fleet_.leases().find(key);
+    if (lease != fleet_.leases().end() && lease->second.epoch == request.lease().epoch()) {
+      fleet_.leases().erase(lease);
+      progress_.erase(key);
+    }
+  }
+  Kick();
+  return absl::OkStatus();
+}
+
+void RunExecutor::RegisterDataService(const v1::RegisterDataServiceRequest& request) {
+  {
+    MutexLock lock(mutex_);
+    fleet_.RegisterData(request, clock_.Now());
+  }
+  Kick();
+}
+
+v1::ListFleetResponse RunExecutor::ListFleet() {
+  MutexLock lock(mutex_);
+  return fleet_.List(clock_.Now());
+}
+
+std::vector<std::string> RunExecutor::DataAddresses() {
+  MutexLock lock(mutex_);
+  return fleet_.DataAddresses(clock_.Now());
+}
+
+RunExecutor::Counts RunExecutor::GetCounts() {
+  MutexLock lock(mutex_);
+  Counts counts;
+  for (const auto& [id, record] : running_) {
+    for (const v1::Task& task : record.tasks) ++counts.tasks[v1::TaskState_Name(task.state())];
+  }
+  counts.trainers = static_cast<int>(fleet_.trainers().size());
+  counts.data_services = static_cast<int>(fleet_.DataAddresses(clock_.Now()).size());
+  counts.leases_expired = leases_expired_;
+  counts.checkpoints = checkpoints_;
+  return counts;
+}
+
+}  // namespace atelier::coordinator

@@ -1,0 +1,188 @@
+#include "services/data/batch_window.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/base/status.h"
+
+namespace atelier::data {
+namespace {
+
+// Steps produced ahead of the fastest consumer: enough to hide a slow step, little to throw away.
+constexpr int kStepsAhead = 6;
+
+}  // namespace
+
+void WindowBudget::AddWindow() {
+  MutexLock lock(mutex_);
+  ++windows_;
+}
+void WindowBudget::RemoveWindow() {
+  MutexLock lock(mutex_);
+  --windows_;
+}
+int64_t WindowBudget::share() const {
+  MutexLock lock(mutex_);
+  return max_bytes_ / std::max(1, windows_);
+}
+WindowBudget::Stats WindowBudget::stats() const {
+  MutexLock lock(mutex_);
+  return stats_;
+}
+void WindowBudget::CountProduced() {
+  MutexLock lock(mutex_);
+  ++stats_.produced;
+}
+void WindowBudget::CountRecomputed() {
+  MutexLock lock(mutex_);
+  ++stats_.recomputed;
+}
+void WindowBudget::AddBytes(int64_t bytes) {
+  MutexLock lock(mutex_);
+  stats_.bytes += bytes;
+}
+
+BatchWindow::BatchWindow(std::shared_ptr<const BatchProducer> producer, WorkerPool& workers,
+                         WindowBudget& budget)
+    : producer_(std::move(producer)), workers_(workers), budget_(budget) {
+  budget_.AddWindow();
+}
+
+BatchWindow::~BatchWindow() {
+  budget_.AddBytes(-bytes_);
+  budget_.RemoveWindow();
+}
+
+void BatchWindow::Request(int step, BatchDone done) {
+  SharedBatch ready;
+  bool behind = false;
+  {
+    MutexLock lock(mutex_);
+    const auto found = entries_.find(step);
+    if (found != entries_.end() && found->second.batch != nullptr) {
+      ready = found->second.batch;
+    } else if (found != entries_.end()) {
+      found->second.waiting.push_back(std::move(done));
+    } else if (step <= fastest_) {
+      behind = true;  // was here, and is gone
+    } else {
+      entries_[step].waiting.push_back(std::move(done));
+      StartProduction(step);
+    }
+    if (step > fastest_) {
+      fastest_ = step;
+      ProduceAhead();
+    }
+  }
+  if (ready != nullptr) {
+    done(std::move(ready));
+  } else if (behind) {
+    Recompute(step, std::move(done));
+  }
+}
+
+void BatchWindow::ProduceAhead() {
+  const int64_t share = budget_.share();
+  const int last = std::min(fastest_ + kStepsAhead, producer_->steps() - 1);
+  int64_t promised = 0;
+  for (int step = fastest_ + 1; step <= last; ++step) {
+    promised += producer_->batch_bytes();
+    if (promised > share) return;
+    if (!entries_.contains(step)) {
+      entries_[step];
+      StartProduction(step);
+    }
+  }
+}
+
+void BatchWindow::StartProduction(int step) {
+  auto self = shared_from_this();
+  const bool accepted = workers_.Submit([self, step] {
+    auto batch = self->producer_->Produce(step);
+    self->budget_.CountProduced();
+    if (batch.ok()) {
+      self->Finish(step, std::make_shared<const v1::Batch>(*std::move(batch)));
+    } else {
+      self->Finish(step, batch.status());
+    }
+  });
+  if (accepted) return;
+  Entry stopped = std::move(entries_[step]);
+  entries_.erase(step);
+  for (BatchDone& waiting : stopped.waiting) {
+    waiting(absl::UnavailableError("the data-service is shutting down; ask another one"));
+  }
+}
+
+void BatchWindow::Finish(int step, absl::StatusOr<SharedBatch> batch) {
+  std::vector<BatchDone> waiting;
+  {
+    MutexLock lock(mutex_);
+    Entry& entry = entries_[step];
+    waiting = std::move(entry.waiting);
+    entry.waiting.clear();
+    if (batch.ok()) {
+      entry.batch = *batch;
+      const auto size = static_cast<int64_t>((*batch)->pixels().size());
+      bytes_ += size;
+      budget_.AddBytes(size);
+      Trim();
+    } else {
+      entries_.erase(step);
+    }
+  }
+  for (BatchDone& done : waiting) done(batch);
+}
+
+void BatchWindow::Trim() {
+  const int64_t share = budget_.share();
+  for (auto it = entries_.begin(); it != entries_.end() && bytes_ > share;) {
+    // What lies ahead of the fastest consumer is what it needs next.
+    if (it->first > fastest_) break;
+    if (it->second.batch == nullptr) {
+      ++it;
+      continue;
+    }
+    const auto size = static_cast<int64_t>(it->second.batch->pixels().size());
+    bytes_ -= size;
+    budget_.AddBytes(-size);
+    it = entries_.erase(it);
+  }
+}
+
+void BatchWindow::Recompute(int step, BatchDone done) {
+  auto self = shared_from_this();
+  auto shared_done = std::make_shared<BatchDone>(std::move(done));
+  const bool accepted = workers_.Submit([self, step, shared_done] {
+    self->budget_.CountRecomputed();
+    auto batch = self->producer_->Produce(step);
+    if (batch.ok()) {
+      (*shared_done)(std::make_shared<const v1::Batch>(*std::move(batch)));
+    } else {
+      (*shared_done)(batch.status());
+    }
+  });
+  if (!accepted) {
+    (*shared_done)(absl::UnavailableError("the data-service is shutting down; ask another one"));
+  }
+}
+
+absl::StatusOr<std::shared_ptr<BatchWindow>> WindowRoom::Open(
+    const std::string& plan_digest, int epoch,
+    const std::function<absl::StatusOr<std::shared_ptr<BatchProducer>>()>& make) {
+  const std::string key = absl::StrCat(plan_digest, "/", epoch);
+  {
+    MutexLock lock(mutex_);
+    if (auto window = windows_[key].lock()) return window;
+  }
+  ATELIER_ASSIGN_OR_RETURN(std::shared_ptr<BatchProducer> producer, make());
+  MutexLock lock(mutex_);
+  std::erase_if(windows_, [](const auto& entry) { return entry.second.expired(); });
+  if (auto window = windows_[key].lock()) return window;
+  auto window = std::make_shared<BatchWindow>(std::move(producer), workers_, budget_);
+  windows_[key] = window;
+  return window;
+}
+
+}  // namespace atelier::data

@@ -1,0 +1,87 @@
+// Datasets below one root: found, hashed, checked, described. Never writes.
+#pragma once
+
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "atelier/v1/data_plan.pb.h"
+#include "atelier/v1/data_service.pb.h"
+#include "common/concurrency/mutex.h"
+#include "common/vision/decode.h"
+
+namespace atelier::data {
+
+// One described dataset; immutable.
+struct Dataset {
+  std::filesystem::path folder;
+  v1::DatasetLayout layout = v1::DATASET_LAYOUT_UNSPECIFIED;
+  std::string digest;
+  std::vector<std::string> classes;
+  std::vector<v1::Sample> samples;         // sorted bytewise by file; the index is the sample id
+  std::vector<int32_t> class_of_sample;    // -1: none
+  std::vector<v1::QuarantinedFile> quarantined;
+  std::vector<v1::DuplicateFile> duplicates;
+  int files = 0;                           // looked at, quarantined and duplicates included
+};
+
+using DescribeProgressCallback = std::function<void(int done, int total)>;
+
+// Thread-safe.
+class Catalog {
+ public:
+  // InvalidArgument when `root` is not absolute, NotFound when it is no folder.
+  static absl::StatusOr<std::unique_ptr<Catalog>> Create(const std::filesystem::path& root,
+                                                         const vision::DecodeLimits& limits,
+                                                         int threads);
+
+  // Every file is read, header-checked, decoded once and hashed, by `threads` at a time; what did not
+  // change since (size, mtime) is not read again. Errors as DescribeDataset's.
+  absl::StatusOr<std::shared_ptr<const Dataset>> Describe(
+      const v1::DescribeDatasetRequest& request, const DescribeProgressCallback& on_progress);
+
+  // The dataset of a plan: known by digest, else described at plan.dataset. FailedPrecondition when
+  // what is there now has another digest.
+  absl::StatusOr<std::shared_ptr<const Dataset>> Find(const v1::DataPlan& plan);
+
+  // A sample's encoded bytes, checked against the manifest: FailedPrecondition when the file changed.
+  absl::StatusOr<std::string> ReadSample(const Dataset& dataset, uint32_t sample) const;
+
+  const vision::DecodeLimits& limits() const { return limits_; }
+
+ private:
+  struct FileRecord {
+    int64_t bytes = 0;
+    int64_t modified = 0;
+    std::string sha256;
+    int width = 0;
+    int height = 0;
+    std::string reason;  // not empty: no decodable picture
+  };
+
+  Catalog(std::filesystem::path root, const vision::DecodeLimits& limits, int threads)
+      : root_(std::move(root)), limits_(limits), threads_(threads) {}
+
+  FileRecord Examine(const std::filesystem::path& path) const;
+  FileRecord ExamineCached(const std::filesystem::path& path);
+  std::vector<FileRecord> ExamineAll(const std::filesystem::path& folder,
+                                     const std::vector<std::string>& files,
+                                     const DescribeProgressCallback& on_progress);
+
+  const std::filesystem::path root_;
+  const vision::DecodeLimits limits_;
+  const int threads_;
+  Mutex mutex_;
+  std::map<std::string, FileRecord> examined_ ABSL_GUARDED_BY(mutex_);
+  std::map<std::string, std::shared_ptr<const Dataset>> by_digest_ ABSL_GUARDED_BY(mutex_);
+};
+
+// Class counts per split and everything else a summary tells. InvalidArgument on a split that cannot
+// be made (the message has the numbers).
+absl::StatusOr<v1::DatasetSummary> Summarize(const Dataset& dataset, const v1::SplitSpec& split);
+
+}  // namespace atelier::data

@@ -1,0 +1,38 @@
+// Handlers of DataService: convert in, one domain call, convert status out.
+#pragma once
+
+#include <string>
+
+#include "atelier/v1/data_service.grpc.pb.h"
+#include "common/concurrency/worker_pool.h"
+#include "services/data/batch_window.h"
+#include "services/data/catalog.h"
+#include "services/data/picture_cache.h"
+
+namespace atelier::data {
+
+// Thread-safe. Everything passed in must outlive it.
+class DataServiceImpl final : public v1::DataService::CallbackService {
+ public:
+  DataServiceImpl(Catalog& catalog, PictureCache& cache, WindowRoom& windows, WorkerPool& handlers)
+      : catalog_(catalog), cache_(cache), windows_(windows), handlers_(handlers) {}
+
+  grpc::ServerWriteReactor<v1::DescribeDatasetResponse>* DescribeDataset(
+      grpc::CallbackServerContext* context, const v1::DescribeDatasetRequest* request) override;
+  grpc::ServerWriteReactor<v1::Batch>* StreamBatches(
+      grpc::CallbackServerContext* context, const v1::StreamBatchesRequest* request) override;
+  grpc::ServerUnaryReactor* Preview(grpc::CallbackServerContext* context,
+                                    const v1::PreviewRequest* request,
+                                    v1::PreviewResponse* response) override;
+
+ private:
+  absl::StatusOr<std::shared_ptr<BatchWindow>> OpenWindow(const v1::StreamBatchesRequest& request);
+  absl::Status MakePreview(const v1::PreviewRequest& request, v1::PreviewResponse& response);
+
+  Catalog& catalog_;
+  PictureCache& cache_;
+  WindowRoom& windows_;
+  WorkerPool& handlers_;
+};
+
+}  // namespace atelier::data

@@ -1,0 +1,188 @@
+#include "services/data/layout.h"
+
+#include <algorithm>
+#include <cctype>
+#include <map>
+#include <optional>
+#include <set>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
+#include "common/base/files.h"
+#include "common/base/status.h"
+#include "common/vision/decode.h"
+#include "services/data/csv.h"
+
+namespace atelier::data {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr uint64_t kMaxCsvBytes = 64 << 20;
+
+bool Hidden(const fs::path& path) {
+  const std::string name = path.filename().string();
+  return name.empty() || name[0] == '.' || name == "Thumbs.db";
+}
+
+struct Listing {
+  std::vector<std::string> files;    // names
+  std::vector<std::string> folders;  // names
+};
+
+Listing List(const fs::path& dir) {
+  Listing listing;
+  std::error_code error;
+  for (fs::directory_iterator it(dir, error), end; !error && it != end; it.increment(error)) {
+    if (Hidden(it->path())) continue;
+    std::error_code kind;
+    const std::string name = it->path().filename().string();
+    if (it->is_directory(kind)) {
+      listing.folders.push_back(name);
+    } else if (it->is_regular_file(kind)) {
+      listing.files.push_back(name);
+    }
+  }
+  std::sort(listing.files.begin(), listing.files.end());
+  std::sort(listing.folders.begin(), listing.folders.end());
+  return listing;
+}
+
+// Every file below `dir`, named relative to `dataset`.
+void Walk(const fs::path& dir, const std::string& relative, const std::string& class_name,
+          bool test, std::vector<FoundFile>& files) {
+  const Listing listing = List(dir);
+  for (const std::string& name : listing.files) {
+    files.push_back({relative + name, class_name, test});
+  }
+  for (const std::string& name : listing.folders) {
+    Walk(dir / name, absl::StrCat(relative, name, "/"), class_name, test, files);
+  }
+}
+
+FoundLayout Finished(v1::DatasetLayout layout, std::vector<FoundFile> files) {
+  FoundLayout found;
+  found.layout = layout;
+  found.files = std::move(files);
+  std::sort(found.files.begin(), found.files.end(),
+            [](const FoundFile& a, const FoundFile& b) { return a.file < b.file; });
+  std::set<std::string> names;
+  for (const FoundFile& file : found.files) {
+    if (!file.class_name.empty()) names.insert(file.class_name);
+  }
+  found.class_names.assign(names.begin(), names.end());
+  return found;
+}
+
+std::vector<FoundFile> ClassFolders(const fs::path& dir, const std::string& relative) {
+  std::vector<FoundFile> files;
+  for (const std::string& name : List(dir).folders) {
+    Walk(dir / name, absl::StrCat(relative, name, "/"), name, false, files);
+  }
+  return files;
+}
+
+absl::StatusOr<std::vector<FoundFile>> FromCsv(const fs::path& dir, const std::string& csv) {
+  ATELIER_ASSIGN_OR_RETURN(const std::string text, ReadFile(dir / csv, kMaxCsvBytes));
+  ATELIER_ASSIGN_OR_RETURN(const auto rows, ParseCsv(text));
+  std::optional<size_t> file_column;
+  std::optional<size_t> class_column;
+  for (size_t i = 0; !rows.empty() && i < rows[0].size(); ++i) {
+    const std::string name = absl::AsciiStrToLower(rows[0][i]);
+    if (name == "filename") file_column = i;
+    if (name == "category") class_column = i;
+  }
+  if (!file_column || !class_column) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(csv, ": the first line must name the columns filename and category"));
+  }
+  std::vector<FoundFile> files;
+  std::set<std::string> seen;
+  for (size_t i = 1; i < rows.size(); ++i) {
+    const std::string& file = rows[i][*file_column];
+    const fs::path path(file);
+    if (file.empty() || path.is_absolute() || file.find('\\') != std::string::npos ||
+        std::find(path.begin(), path.end(), "..") != path.end()) {
+      return absl::InvalidArgumentError(
+          absl::StrCat(csv, " row ", i + 1, ": filename must be relative and stay in the folder"));
+    }
+    if (!seen.insert(file).second) {
+      return absl::InvalidArgumentError(absl::StrCat(csv, " row ", i + 1, ": the file was named before"));
+    }
+    files.push_back({file, rows[i][*class_column], rows[i][*class_column].empty()});
+  }
+  return files;
+}
+
+// "dog_12.jpg" -> dog, "dog12.jpg" -> dog; empty when there is no such prefix.
+std::string PrefixOf(const std::string& name) {
+  const std::string stem = fs::path(name).stem().string();
+  const size_t underscore = stem.find('_');
+  if (underscore != std::string::npos) return stem.substr(0, underscore);
+  size_t end = stem.size();
+  while (end > 0 && std::isdigit(static_cast<unsigned char>(stem[end - 1])) != 0) --end;
+  return end < stem.size() ? stem.substr(0, end) : "";
+}
+
+std::optional<std::vector<FoundFile>> FromPrefixes(const std::vector<std::string>& names) {
+  std::vector<FoundFile> files;
+  std::map<std::string, int> counts;
+  for (const std::string& name : names) {
+    if (!vision::HasPictureExtension(name)) continue;
+    std::string prefix = PrefixOf(name);
+    if (prefix.empty()) return std::nullopt;
+    ++counts[prefix];
+    files.push_back({name, std::move(prefix), false});
+  }
+  if (counts.size() < 2) return std::nullopt;
+  return files;
+}
+
+}  // namespace
+
+absl::StatusOr<FoundLayout> FindLayout(const fs::path& dataset, bool unlabeled_ok) {
+  const Listing listing = List(dataset);
+  const auto has_folder = [&](const char* name) {
+    return std::binary_search(listing.folders.begin(), listing.folders.end(), name);
+  };
+  if (has_folder("train")) {
+    std::vector<FoundFile> files = ClassFolders(dataset / "train", "train/");
+    if (has_folder("test")) Walk(dataset / "test", "test/", "", true, files);
+    return Finished(v1::TRAIN_TEST, std::move(files));
+  }
+  std::vector<std::string> tables;
+  std::copy_if(listing.files.begin(), listing.files.end(), std::back_inserter(tables),
+               [](const std::string& name) {
+                 return absl::AsciiStrToLower(fs::path(name).extension().string()) == ".csv";
+               });
+  if (tables.size() == 1) {
+    ATELIER_ASSIGN_OR_RETURN(std::vector<FoundFile> files, FromCsv(dataset, tables[0]));
+    return Finished(v1::CSV_FLAT, std::move(files));
+  }
+  if (tables.size() > 1) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "the folder has ", tables.size(), " CSV files (", tables[0], ", ", tables[1],
+        ", …); keep the one with the columns filename and category"));
+  }
+  std::vector<FoundFile> files = ClassFolders(dataset, "");
+  if (!files.empty()) {
+    if (unlabeled_ok) {
+      // Pictures beside the folders are to be predicted too.
+      for (const std::string& name : listing.files) files.push_back({name, "", true});
+    }
+    return Finished(v1::CLASS_FOLDERS, std::move(files));
+  }
+  if (unlabeled_ok && !listing.files.empty()) {
+    for (const std::string& name : listing.files) files.push_back({name, "", true});
+    return Finished(v1::UNLABELED, std::move(files));
+  }
+  if (auto prefixed = FromPrefixes(listing.files)) {
+    return Finished(v1::NAME_PREFIX, *std::move(prefixed));
+  }
+  return absl::InvalidArgumentError(
+      "no labelled pictures recognised; expected one of: folders of classes (dog/1.jpg), "
+      "train/<class>/ and test/, a CSV with the columns filename,category beside the pictures, or "
+      "names that begin with the class (dog_1.jpg, cat_1.jpg)");
+}
+
+}  // namespace atelier::data

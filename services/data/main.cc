@@ -1,0 +1,75 @@
+// atelier-data: pictures in, batches out.
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <future>
+
+#include "common/base/logging.h"
+#include "common/concurrency/shutdown.h"
+#include "common/rpc/flags.h"
+#include "services/data/service.h"
+
+namespace {
+
+// Batch streams go on elsewhere at the next step.
+constexpr std::chrono::seconds kGrace{1};
+constexpr int64_t kMiB = 1 << 20;
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  using atelier::data::DataServer;
+  using atelier::data::DataServiceOptions;
+
+  CLI::App app("Atelier's data-service: reads pictures below one root and streams augmented batches.");
+  DataServiceOptions options;
+  std::string root;
+  int64_t cache_mib = options.cache_bytes / kMiB;
+  int64_t window_mib = options.window_bytes / kMiB;
+  options.server.listen = "127.0.0.1:7071";
+  options.server.max_receive_bytes = 16 << 20;
+  atelier::rpc::AddServerFlags(app, options.server);
+  app.add_option("--root", root, "Absolute folder that clients' datasets lie in")
+      ->envname("ATELIER_ROOT")->required();
+  app.add_option("--coordinator", options.coordinator, "HOST:PORT to register with")
+      ->envname("ATELIER_COORDINATOR");
+  app.add_option("--advertise", options.advertise, "HOST:PORT that trainers reach this service at")
+      ->envname("ATELIER_ADVERTISE");
+  app.add_option("--id", options.id, "Name of this replica")->envname("ATELIER_ID");
+  app.add_option("--threads", options.threads, "Threads that decode and augment (0: one per processor)")
+      ->envname("ATELIER_THREADS")->check(CLI::Range(0, 1024))->capture_default_str();
+  app.add_option("--cache-mib", cache_mib, "Decoded pictures kept")
+      ->envname("ATELIER_CACHE_MIB")->check(CLI::Range(0, 1 << 20))->capture_default_str();
+  app.add_option("--window-mib", window_mib, "Batches kept for slower trainers")
+      ->envname("ATELIER_WINDOW_MIB")->check(CLI::Range(1, 1 << 20))->capture_default_str();
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : 2;
+  }
+  options.root = root;
+  options.cache_bytes = cache_mib * kMiB;
+  options.window_bytes = window_mib * kMiB;
+  options.channels = atelier::rpc::MakeTcpChannelFactory();
+  atelier::SetLogName("data");
+
+  std::unique_ptr<DataServer> server;
+  std::promise<void> started;
+  atelier::ShutdownSignals signals([&](int) {
+    started.get_future().wait();
+    atelier::LogInfo("draining");
+    if (server != nullptr) server->Drain(kGrace);
+  });
+  auto result = DataServer::Start(std::move(options));
+  if (!result.ok()) {
+    std::fprintf(stderr, "atelier-data: %s\n", std::string(result.status().message()).c_str());
+    started.set_value();
+    return 1;
+  }
+  server = *std::move(result);
+  started.set_value();
+  atelier::LogInfo("listening on port %d, metrics on %d", server->server().port(),
+                   server->server().http_port());
+  server->server().Wait();
+  atelier::LogInfo("stopped");
+  return 0;
+}

@@ -1,0 +1,117 @@
+#include "services/data/service.h"
+
+#include <prometheus/collectable.h>
+#include <prometheus/gauge.h>
+#include <prometheus/registry.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <thread>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/base/status.h"
+#include "services/data/data_service.h"
+#include "services/data/registration.h"
+
+namespace atelier::data {
+namespace {
+
+// Handlers describe datasets and open windows; both may read the disk for long.
+constexpr int kHandlerThreads = 8;
+
+std::string DefaultId() {
+  char host[256] = "data";
+  ::gethostname(host, sizeof(host) - 1);
+  return absl::StrCat(host, "-", ::getpid());
+}
+
+class DataServerImpl final : public DataServer {
+ public:
+  explicit DataServerImpl(DataServiceOptions options) : options_(std::move(options)) {}
+  ~DataServerImpl() override { Drain(std::chrono::milliseconds(0)); }
+
+  absl::Status Start() {
+    const int processors = static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
+    const int threads = options_.threads > 0 ? options_.threads : processors;
+    ATELIER_ASSIGN_OR_RETURN(catalog_, Catalog::Create(options_.root, options_.limits, threads));
+    cache_ = std::make_unique<PictureCache>(options_.cache_bytes);
+    windows_ = std::make_unique<WindowRoom>(options_.window_bytes, threads);
+    handlers_ = std::make_unique<WorkerPool>(kHandlerThreads);
+    service_ = std::make_unique<DataServiceImpl>(*catalog_, *cache_, *windows_, *handlers_);
+    if (!options_.server.in_process_only) {
+      options_.server.metrics = std::make_shared<Metrics>(*this);
+    }
+    ATELIER_ASSIGN_OR_RETURN(server_, rpc::RpcServer::Start(options_.server, {service_.get()}));
+    server_->SetServing(true);
+    if (!options_.coordinator.empty()) {
+      const std::string address = options_.advertise.empty() ? absl::StrCat(":", server_->port())
+                                                             : options_.advertise;
+      registration_ =
+          Registration::Start(options_.channels->Connect(options_.coordinator),
+                              options_.id.empty() ? DefaultId() : options_.id, address);
+    }
+    return absl::OkStatus();
+  }
+
+  rpc::RpcServer& server() override { return *server_; }
+
+  DataServiceStats stats() const override {
+    const PictureCache::Stats cache = cache_->stats();
+    const WindowBudget::Stats window = windows_->stats();
+    return {window.produced, window.recomputed, window.bytes, cache.bytes, cache.hits, cache.misses};
+  }
+
+  void Drain(std::chrono::milliseconds grace) override {
+    if (server_ == nullptr) return;
+    registration_.reset();
+    server_->Shutdown(grace);
+    windows_->Stop();
+    handlers_->Stop();
+  }
+
+ private:
+  class Metrics final : public prometheus::Collectable {
+   public:
+    explicit Metrics(const DataServerImpl& server) : server_(server) {}
+    std::vector<prometheus::MetricFamily> Collect() const override {
+      const DataServiceStats stats = server_.stats();
+      prometheus::Registry registry;
+      const auto set = [&registry](const char* name, const char* help, int64_t value) {
+        prometheus::BuildGauge().Name(name).Help(help).Register(registry).Add({}).Set(
+            static_cast<double>(value));
+      };
+      set("atelier_batches_produced_total", "Batches made for a window", stats.batches_produced);
+      set("atelier_batches_recomputed_total", "Batches made again for a consumer behind its window",
+          stats.batches_recomputed);
+      set("atelier_window_bytes", "Bytes of batches held", stats.window_bytes);
+      set("atelier_picture_cache_bytes", "Bytes of decoded pictures held", stats.cache_bytes);
+      set("atelier_picture_cache_hits_total", "Pictures found decoded", stats.cache_hits);
+      set("atelier_picture_cache_misses_total", "Pictures read and decoded", stats.cache_misses);
+      return registry.Collect();
+    }
+
+   private:
+    const DataServerImpl& server_;
+  };
+
+  // In order of construction; destroyed in reverse.
+  DataServiceOptions options_;
+  std::unique_ptr<Catalog> catalog_;
+  std::unique_ptr<PictureCache> cache_;
+  std::unique_ptr<WindowRoom> windows_;
+  std::unique_ptr<WorkerPool> handlers_;
+  std::unique_ptr<DataServiceImpl> service_;
+  std::unique_ptr<rpc::RpcServer> server_;
+  std::unique_ptr<Registration> registration_;
+};
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<DataServer>> DataServer::Start(DataServiceOptions options) {
+  auto server = std::make_unique<DataServerImpl>(std::move(options));
+  ATELIER_RETURN_IF_ERROR(server->Start());
+  return server;
+}
+
+}  // namespace atelier::data

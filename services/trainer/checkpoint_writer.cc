@@ -1,0 +1,142 @@
+#include "services/trainer/checkpoint_writer.h"
+
+#include <utility>
+
+#include "absl/strings/strip.h"
+#include "common/base/logging.h"
+#include "common/base/status.h"
+#include "common/nn/tensor_io.h"
+
+namespace atelier::trainer {
+namespace {
+
+constexpr std::chrono::milliseconds kRetryPause{300};
+
+std::string WeightsBytes(const Checkpoint& checkpoint) {
+  std::map<std::string, at::Tensor> weights;
+  for (const auto& [name, tensor] : checkpoint.tensors) {
+    absl::string_view rest = name;
+    if (absl::ConsumePrefix(&rest, "model/")) weights[std::string(rest)] = tensor;
+  }
+  return nn::SaveTensorsToSafetensors(weights);
+}
+
+}  // namespace
+
+CheckpointWriter::CheckpointWriter(coordinator::FleetClient& fleet,
+                                   coordinator::RegistryClient& registry, v1::Lease lease,
+                                   std::string best_weights_digest, std::function<bool()> stopped)
+    : fleet_(fleet),
+      registry_(registry),
+      lease_(std::move(lease)),
+      stopped_(std::move(stopped)),
+      best_(std::move(best_weights_digest)) {
+  thread_ = std::thread([this] { Run(); });
+}
+
+CheckpointWriter::~CheckpointWriter() {
+  {
+    MutexLock lock(mutex_);
+    closing_ = true;
+    changed_.NotifyAll();
+  }
+  thread_.join();
+}
+
+bool CheckpointWriter::busy() {
+  MutexLock lock(mutex_);
+  return writing_ || job_.has_value();
+}
+
+absl::Status CheckpointWriter::Start(CheckpointJob job) {
+  MutexLock lock(mutex_);
+  changed_.Wait(mutex_, [&]() ABSL_NO_THREAD_SAFETY_ANALYSIS {
+    return !writing_ && !job_.has_value();
+  });
+  if (!status_.ok()) return status_;
+  job_ = std::move(job);
+  changed_.NotifyAll();
+  return absl::OkStatus();
+}
+
+absl::Status CheckpointWriter::Flush() {
+  MutexLock lock(mutex_);
+  changed_.Wait(mutex_, [&]() ABSL_NO_THREAD_SAFETY_ANALYSIS {
+    return !writing_ && !job_.has_value();
+  });
+  return status_;
+}
+
+std::string CheckpointWriter::best_weights_digest() {
+  MutexLock lock(mutex_);
+  return best_;
+}
+
+void CheckpointWriter::Run() {
+  while (true) {
+    CheckpointJob job;
+    {
+      MutexLock lock(mutex_);
+      changed_.Wait(mutex_, [&]() ABSL_NO_THREAD_SAFETY_ANALYSIS {
+        return job_.has_value() || closing_;
+      });
+      if (!job_.has_value()) return;
+      job = *std::move(job_);
+      job_.reset();
+      writing_ = true;
+    }
+    const absl::Status written = Write(job);
+    MutexLock lock(mutex_);
+    writing_ = false;
+    if (!written.ok()) status_ = written;
+    changed_.NotifyAll();
+  }
+}
+
+absl::Status CheckpointWriter::RetryWhileUnavailable(
+    const std::function<absl::Status()>& attempt) {
+  while (true) {
+    const absl::Status status = attempt();
+    if (!absl::IsUnavailable(status) && !absl::IsDeadlineExceeded(status)) return status;
+    if (stopped_()) return absl::AbortedError("the lease ran out while the coordinator was away");
+    LogWarning("checkpoint: %s; trying on", status.ToString());
+    MutexLock lock(mutex_);
+    changed_.WaitFor(mutex_, kRetryPause,
+                     [&]() ABSL_NO_THREAD_SAFETY_ANALYSIS { return false; });
+  }
+}
+
+absl::Status CheckpointWriter::Write(CheckpointJob& job) {
+  std::string best = best_weights_digest();
+  if (job.is_best) {
+    const std::string bytes = WeightsBytes(job.checkpoint);
+    ATELIER_RETURN_IF_ERROR(RetryWhileUnavailable([&]() -> absl::Status {
+      ATELIER_ASSIGN_OR_RETURN(best, registry_.PutBytes(bytes));
+      return absl::OkStatus();
+    }));
+  }
+  job.checkpoint.manifest.set_best_weights_digest(best);
+  const std::string bytes = SerializeCheckpoint(job.checkpoint);
+  const v1::DataCursor cursor = job.checkpoint.manifest.cursor();
+  const v1::NumericEnvironment environment = job.checkpoint.manifest.environment();
+  job.checkpoint.tensors.clear();
+  v1::CommitCheckpointRequest request;
+  *request.mutable_lease() = lease_;
+  *request.mutable_cursor() = cursor;
+  *request.mutable_environment() = environment;
+  *request.mutable_applied() = {job.applied.begin(), job.applied.end()};
+  request.set_best_weights_digest(best);
+  ATELIER_RETURN_IF_ERROR(RetryWhileUnavailable([&]() -> absl::Status {
+    ATELIER_ASSIGN_OR_RETURN(*request.mutable_digest(), registry_.PutBytes(bytes));
+    return absl::OkStatus();
+  }));
+  // The client gives a request its id: kept here, so that a retry after a lost answer is the same.
+  request.set_request_id(lease_.run_id() + "/" + lease_.member() + "/" + lease_.stage() + "/" +
+                         std::to_string(lease_.epoch()) + "/" + request.digest().substr(0, 32));
+  ATELIER_RETURN_IF_ERROR(RetryWhileUnavailable([&] { return fleet_.CommitCheckpoint(request); }));
+  MutexLock lock(mutex_);
+  best_ = best;
+  return absl::OkStatus();
+}
+
+}  // namespace atelier::trainer

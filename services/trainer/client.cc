@@ -1,0 +1,230 @@
+#include "services/trainer/client.h"
+
+#include <grpcpp/channel.h>
+#include <grpcpp/client_context.h>
+#include <grpcpp/support/client_callback.h>
+
+#include <algorithm>
+#include <deque>
+#include <map>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "atelier/v1/trainer_service.grpc.pb.h"
+#include "common/concurrency/mutex.h"
+#include "common/rpc/status.h"
+
+namespace atelier::trainer {
+namespace {
+
+using SteadyTime = std::chrono::steady_clock::time_point;
+
+// Requests that wait for their answers, whatever stream carries them.
+class Pending {
+ public:
+  Pending() : timer_([this] { Expire(); }) {}
+  ~Pending() {
+    {
+      MutexLock lock(mutex_);
+      closing_ = true;
+      changed_.NotifyAll();
+    }
+    timer_.join();
+    FailAll(0, absl::CancelledError("the client is closing"));
+  }
+
+  uint64_t Add(int64_t stream, SteadyTime deadline, PredictClient::Done done) {
+    MutexLock lock(mutex_);
+    const uint64_t id = next_id_++;
+    waiting_[id] = {stream, deadline, std::move(done)};
+    changed_.NotifyAll();
+    return id;
+  }
+  void Complete(const v1::PredictResponse& response) {
+    PredictClient::Done done;
+    {
+      MutexLock lock(mutex_);
+      const auto found = waiting_.find(response.id());
+      if (found == waiting_.end()) return;  // its deadline has passed
+      done = std::move(found->second.done);
+      waiting_.erase(found);
+    }
+    if (response.error_code() != 0) {
+      done(absl::Status(static_cast<absl::StatusCode>(response.error_code()), response.error_message()));
+    } else {
+      done(response.probabilities());
+    }
+  }
+  // Those of one stream; 0: all.
+  void FailAll(int64_t stream, const absl::Status& status) {
+    std::vector<PredictClient::Done> failed;
+    {
+      MutexLock lock(mutex_);
+      std::erase_if(waiting_, [&](auto& entry) {
+        if (stream != 0 && entry.second.stream != stream) return false;
+        failed.push_back(std::move(entry.second.done));
+        return true;
+      });
+    }
+    for (PredictClient::Done& done : failed) done(status);
+  }
+
+ private:
+  struct Waiting {
+    int64_t stream = 0;
+    SteadyTime deadline{};
+    PredictClient::Done done;
+  };
+
+  void Expire() {
+    while (true) {
+      std::vector<PredictClient::Done> expired;
+      {
+        MutexLock lock(mutex_);
+        if (closing_) return;
+        SteadyTime next = std::chrono::steady_clock::now() + std::chrono::hours(1);
+        for (const auto& [id, waiting] : waiting_) next = std::min(next, waiting.deadline);
+        const uint64_t seen = next_id_;
+        changed_.WaitUntil(mutex_, next, [&]() ABSL_NO_THREAD_SAFETY_ANALYSIS {
+          return closing_ || next_id_ != seen;
+        });
+        const SteadyTime now = std::chrono::steady_clock::now();
+        std::erase_if(waiting_, [&](auto& entry) {
+          if (entry.second.deadline > now) return false;
+          expired.push_back(std::move(entry.second.done));
+          return true;
+        });
+      }
+      for (PredictClient::Done& done : expired) {
+        done(absl::DeadlineExceededError("the trainer did not answer in time"));
+      }
+    }
+  }
+
+  Mutex mutex_;
+  CondVar changed_;
+  uint64_t next_id_ ABSL_GUARDED_BY(mutex_) = 1;
+  std::map<uint64_t, Waiting> waiting_ ABSL_GUARDED_BY(mutex_);
+  bool closing_ ABSL_GUARDED_BY(mutex_) = false;
+  std::thread timer_;
+};
+
+// One stream. Lives until OnDone, by holding itself.
+class Stream final : public grpc::ClientBidiReactor<v1::PredictRequest, v1::PredictResponse>,
+                     public std::enable_shared_from_this<Stream> {
+ public:
+  Stream(std::shared_ptr<v1::TrainerService::Stub> stub, std::shared_ptr<Pending> pending, int64_t id)
+      : stub_(std::move(stub)), pending_(std::move(pending)), id_(id) {}
+
+  void Begin() {
+    self_ = shared_from_this();
+    stub_->async()->PredictStream(&context_, this);
+    AddHold();  // writes start outside of reactions
+    StartRead(&incoming_);
+    StartCall();
+  }
+  // False when the stream has ended.
+  bool Send(v1::PredictRequest request) {
+    MutexLock lock(mutex_);
+    if (ended_) return false;
+    outgoing_.push_back(std::move(request));
+    WriteNext();
+    return true;
+  }
+  bool ended() {
+    MutexLock lock(mutex_);
+    return ended_;
+  }
+  void Cancel() { context_.TryCancel(); }
+  int64_t id() const { return id_; }
+
+  void OnReadDone(bool ok) override {
+    if (!ok) {
+      bool release = false;
+      {
+        MutexLock lock(mutex_);
+        release = !ended_;
+        ended_ = true;
+      }
+      context_.TryCancel();
+      if (release) RemoveHold();
+      return;
+    }
+    pending_->Complete(incoming_);
+    incoming_.Clear();
+    StartRead(&incoming_);
+  }
+  void OnWriteDone(bool) override {
+    MutexLock lock(mutex_);
+    writing_ = false;
+    outgoing_.pop_front();
+    if (!ended_) WriteNext();
+  }
+  void OnDone(const grpc::Status& status) override {
+    const std::string why = status.ok() ? "the trainer closed the stream" : status.error_message();
+    pending_->FailAll(id_, absl::UnavailableError(why));
+    self_.reset();
+  }
+
+ private:
+  void WriteNext() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    if (writing_ || outgoing_.empty()) return;
+    writing_ = true;
+    StartWrite(&outgoing_.front());
+  }
+
+  const std::shared_ptr<v1::TrainerService::Stub> stub_;
+  const std::shared_ptr<Pending> pending_;
+  const int64_t id_;
+  grpc::ClientContext context_;  // long-lived; each request has its own deadline
+  v1::PredictResponse incoming_;
+  std::shared_ptr<Stream> self_;
+  Mutex mutex_;
+  std::deque<v1::PredictRequest> outgoing_ ABSL_GUARDED_BY(mutex_);
+  bool writing_ ABSL_GUARDED_BY(mutex_) = false;
+  bool ended_ ABSL_GUARDED_BY(mutex_) = false;
+};
+
+class PredictClientImpl final : public PredictClient {
+ public:
+  explicit PredictClientImpl(std::shared_ptr<grpc::Channel> channel)
+      : stub_(v1::TrainerService::NewStub(std::move(channel))) {}
+  ~PredictClientImpl() override {
+    MutexLock lock(mutex_);
+    if (stream_ != nullptr) stream_->Cancel();
+    pending_->FailAll(0, absl::CancelledError("the client is closing"));
+  }
+
+  void Predict(v1::PredictRequest request, SteadyTime deadline, Done done) override {
+    std::shared_ptr<Stream> stream;
+    {
+      MutexLock lock(mutex_);
+      if (stream_ == nullptr || stream_->ended()) {
+        stream_ = std::make_shared<Stream>(stub_, pending_, ++stream_id_);
+        stream_->Begin();
+      }
+      stream = stream_;
+    }
+    const uint64_t id = pending_->Add(stream->id(), deadline, std::move(done));
+    request.set_id(id);
+    if (!stream->Send(std::move(request))) {
+      pending_->FailAll(stream->id(), absl::UnavailableError("the stream to the trainer broke"));
+    }
+  }
+
+ private:
+  const std::shared_ptr<v1::TrainerService::Stub> stub_;
+  const std::shared_ptr<Pending> pending_ = std::make_shared<Pending>();
+  Mutex mutex_;
+  std::shared_ptr<Stream> stream_ ABSL_GUARDED_BY(mutex_);
+  int64_t stream_id_ ABSL_GUARDED_BY(mutex_) = 0;
+};
+
+}  // namespace
+
+std::unique_ptr<PredictClient> PredictClient::Create(std::shared_ptr<grpc::Channel> channel) {
+  return std::make_unique<PredictClientImpl>(std::move(channel));
+}
+
+}  // namespace atelier::trainer

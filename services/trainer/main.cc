@@ -1,0 +1,80 @@
+// atelier-trainer: trains members, and predicts with them.
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <cstdlib>
+#include <future>
+
+#include "common/base/logging.h"
+#include "common/concurrency/shutdown.h"
+#include "common/nn/calm_openmp.h"
+#include "common/rpc/flags.h"
+#include "services/trainer/service.h"
+
+namespace {
+
+constexpr std::chrono::seconds kGrace{10};
+constexpr int64_t kMiB = 1 << 20;
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  using atelier::trainer::TrainerOptions;
+  using atelier::trainer::TrainerServer;
+
+  atelier::nn::EnsureCalmOpenMp(argv);
+  CLI::App app("Atelier's trainer: takes tasks from the coordinator, trains them, predicts with any member of its backbones.");
+  TrainerOptions options;
+  options.coordinator = "127.0.0.1:7070";
+  options.server.listen = "127.0.0.1:7072";
+  options.server.max_receive_bytes = 16 << 20;
+  int checkpoint_seconds = 0;
+  int64_t cache_mib = options.predict_cache_bytes / kMiB;
+  atelier::rpc::AddServerFlags(app, options.server);
+  app.add_option("--coordinator", options.coordinator, "HOST:PORT of the coordinator")
+      ->envname("ATELIER_COORDINATOR")->capture_default_str();
+  app.add_option("--advertise", options.advertise, "HOST:PORT that aggregators reach this trainer at")
+      ->envname("ATELIER_ADVERTISE");
+  app.add_option("--id", options.id, "Name of this trainer")->envname("ATELIER_ID");
+  app.add_option("--backbones", options.backbones, "Backbones it takes, comma-separated (default: all)")
+      ->envname("ATELIER_BACKBONES")->delimiter(',');
+  app.add_option("--device", options.device, "auto, cpu, cuda or cuda:N")
+      ->envname("ATELIER_DEVICE")->capture_default_str();
+  app.add_option("--threads", options.threads, "Threads of a task on a CPU (0: all)")
+      ->envname("ATELIER_THREADS")->check(CLI::Range(0, 1024))->capture_default_str();
+  app.add_option("--checkpoint-seconds", checkpoint_seconds, "Between checkpoints within an epoch (0: the plan's)")
+      ->envname("ATELIER_CHECKPOINT_SECONDS")->check(CLI::Range(0, 86'400))->capture_default_str();
+  app.add_option("--predict-cache-mib", cache_mib, "Members kept loaded for prediction")
+      ->envname("ATELIER_PREDICT_CACHE_MIB")->check(CLI::Range(1, 1 << 20))->capture_default_str();
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : 2;
+  }
+  options.checkpoint_interval = std::chrono::seconds(checkpoint_seconds);
+  options.predict_cache_bytes = cache_mib * kMiB;
+  options.channels = atelier::rpc::MakeTcpChannelFactory();
+  atelier::SetLogName("trainer");
+
+  std::unique_ptr<TrainerServer> server;
+  std::promise<void> started;
+  atelier::ShutdownSignals signals([&](int) {
+    started.get_future().wait();
+    atelier::LogInfo("draining: checkpointing the running task");
+    if (server != nullptr) server->Drain(kGrace);
+  });
+  auto result = TrainerServer::Start(std::move(options));
+  if (!result.ok()) {
+    std::fprintf(stderr, "atelier-trainer: %s\n", std::string(result.status().message()).c_str());
+    started.set_value();
+    return 1;
+  }
+  server = *std::move(result);
+  started.set_value();
+  atelier::LogInfo("listening on port %d, metrics on %d", server->server().port(),
+                   server->server().http_port());
+  server->server().Wait();
+  atelier::LogInfo("stopped");
+  return 0;
+}

@@ -1,0 +1,154 @@
+#include "services/trainer/service.h"
+
+#include <prometheus/collectable.h>
+#include <prometheus/gauge.h>
+#include <prometheus/registry.h>
+#include <unistd.h>
+
+#include <fstream>
+#include <thread>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/base/logging.h"
+#include "common/base/status.h"
+#include "common/nn/catalog.h"
+#include "common/nn/runtime.h"
+#include "services/coordinator/client.h"
+#include "services/trainer/predict_service.h"
+#include "services/trainer/task_runner.h"
+#include "services/trainer/work_session.h"
+
+namespace atelier::trainer {
+namespace {
+
+std::string DefaultId() {
+  char host[256] = "trainer";
+  ::gethostname(host, sizeof(host) - 1);
+  return absl::StrCat(host, "-", ::getpid());
+}
+
+std::string ProcessorName() {
+  std::ifstream file("/proc/cpuinfo");
+  for (std::string line; std::getline(file, line);) {
+    if (line.rfind("model name", 0) == 0) return line.substr(line.find(':') + 2);
+  }
+  return "unknown processor";
+}
+
+v1::Device DescribeDevice(const std::string& name, int threads) {
+  v1::Device device;
+  device.set_name(name);
+  device.set_model(name == "cpu" ? ProcessorName() : name);
+  device.set_memory_bytes(int64_t{::sysconf(_SC_PHYS_PAGES)} * ::sysconf(_SC_PAGESIZE));
+  device.set_threads(threads);
+  device.set_isa(nn::IsaName());
+  return device;
+}
+
+class TrainerServerImpl final : public TrainerServer {
+ public:
+  explicit TrainerServerImpl(TrainerOptions options) : options_(std::move(options)) {}
+  ~TrainerServerImpl() override { Drain(std::chrono::milliseconds(0)); }
+
+  absl::Status Start() {
+    for (const std::string& id : options_.backbones) ATELIER_RETURN_IF_ERROR(nn::FindBackbone(id));
+    ATELIER_ASSIGN_OR_RETURN(options_.device, nn::ChooseDevice(options_.device));
+    const absl::Status blas = nn::CheckBlas();
+    if (!blas.ok()) LogError("%s", blas.message());
+    const auto channel = options_.channels->Connect(options_.coordinator);
+    fleet_ = coordinator::FleetClient::Create(channel);
+    registry_ = coordinator::RegistryClient::Create(channel);
+
+    PredictorCacheOptions cache_options;
+    cache_options.max_bytes = options_.predict_cache_bytes;
+    cache_options.backbones = options_.backbones;
+    cache_options.device = options_.device;
+    cache_ = std::make_unique<PredictorCache>(
+        cache_options, [this](const std::string& digest) { return registry_->GetBytes(digest); });
+    inference_ = std::make_unique<WorkerPool>(1);
+    inference_->Submit([threads = options_.threads] { nn::SetThreads(threads); });
+    service_ = std::make_unique<PredictServiceImpl>(*cache_, *inference_);
+    if (!options_.server.in_process_only) {
+      options_.server.metrics = std::make_shared<Metrics>(*service_);
+    }
+    ATELIER_ASSIGN_OR_RETURN(server_, rpc::RpcServer::Start(options_.server, {service_.get()}));
+    server_->SetServing(true);
+    StartWork();
+    return absl::OkStatus();
+  }
+
+  rpc::RpcServer& server() override { return *server_; }
+
+  void Drain(std::chrono::milliseconds grace) override {
+    if (server_ == nullptr) return;
+    server_->SetServing(false);
+    if (session_ != nullptr) session_->Drain();
+    server_->Shutdown(grace);
+    inference_->Stop();
+  }
+
+ private:
+  class Metrics final : public prometheus::Collectable {
+   public:
+    explicit Metrics(const PredictServiceImpl& service) : service_(service) {}
+    std::vector<prometheus::MetricFamily> Collect() const override {
+      prometheus::Registry registry;
+      prometheus::BuildGauge()
+          .Name("atelier_predictions_total").Help("Pictures predicted").Register(registry).Add({})
+          .Set(static_cast<double>(service_.predictions()));
+      return registry.Collect();
+    }
+
+   private:
+    const PredictServiceImpl& service_;
+  };
+
+  void StartWork() {
+    const int processors = static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
+    v1::TrainerHello hello;
+    hello.set_trainer_id(options_.id.empty() ? DefaultId() : options_.id);
+    *hello.mutable_device() = DescribeDevice(
+        options_.device, options_.threads > 0 ? options_.threads : processors);
+    *hello.mutable_backbones() = {options_.backbones.begin(), options_.backbones.end()};
+    hello.set_predict_address(options_.advertise.empty() ? absl::StrCat(":", server_->port())
+                                                         : options_.advertise);
+    RunnerOptions runner_options;
+    runner_options.device = options_.device;
+    runner_options.threads = options_.threads;
+    runner_options.checkpoint_interval = options_.checkpoint_interval;
+    runner_ = std::make_unique<TaskRunner>(
+        runner_options, *fleet_, *registry_,
+        [channels = options_.channels](const std::vector<std::string>& addresses) {
+          return data::BatchSource::Create(channels, addresses);
+        },
+        RealClock());
+    session_ = WorkSession::Start(
+        *fleet_, hello,
+        [this](const v1::Assignment& assignment, ProgressBoard& board, StopSignal& stop) {
+          runner_->Run(assignment, board, stop);
+        },
+        RealClock());
+  }
+
+  // In order of construction; destroyed in reverse.
+  TrainerOptions options_;
+  std::unique_ptr<coordinator::FleetClient> fleet_;
+  std::unique_ptr<coordinator::RegistryClient> registry_;
+  std::unique_ptr<PredictorCache> cache_;
+  std::unique_ptr<WorkerPool> inference_;
+  std::unique_ptr<PredictServiceImpl> service_;
+  std::unique_ptr<rpc::RpcServer> server_;
+  std::unique_ptr<TaskRunner> runner_;
+  std::unique_ptr<WorkSession> session_;
+};
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<TrainerServer>> TrainerServer::Start(TrainerOptions options) {
+  auto server = std::make_unique<TrainerServerImpl>(std::move(options));
+  ATELIER_RETURN_IF_ERROR(server->Start());
+  return server;
+}
+
+}  // namespace atelier::trainer

@@ -1,0 +1,148 @@
+"""Runs Atelier's services as real processes on free loopback ports, for tests that kill them."""
+import json
+import os
+import pathlib
+import signal
+import socket
+import subprocess
+import time
+
+BIN = pathlib.Path(os.environ.get("ATELIER_BIN_DIR", pathlib.Path(__file__).parents[2] / "build/bin"))
+START_SECONDS = 30
+
+
+def free_port():
+    """A port whose HTTP twin (+1000) is free too."""
+    while True:
+        with socket.socket() as first, socket.socket() as second:
+            first.bind(("127.0.0.1", 0))
+            port = first.getsockname()[1]
+            if port > 60000:
+                continue
+            try:
+                second.bind(("127.0.0.1", port + 1000))
+            except OSError:
+                continue
+            return port
+
+
+def wait_for(what, condition, seconds, poll=0.05):
+    """Polls `condition` until it returns something true; fails naming `what`."""
+    deadline = time.monotonic() + seconds
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{what} did not happen within {seconds} s")
+        time.sleep(poll)
+
+
+class Service:
+    """One process that can be killed, stopped, continued and started again on the same port."""
+
+    def __init__(self, folder, name, binary, arguments):
+        self.name = name
+        self.port = free_port()
+        self.address = f"127.0.0.1:{self.port}"
+        self.log = pathlib.Path(folder) / f"{name}.log"
+        self.command = [str(BIN / binary), "--listen", self.address, *map(str, arguments)]
+        self.process = None
+
+    def start(self):
+        environment = dict(os.environ, GOMP_SPINCOUNT="1000")
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(self.command, stdout=log, stderr=log, env=environment)
+        return self
+
+    def wait_healthy(self):
+        def healthy():
+            if self.process.poll() is not None:
+                raise RuntimeError(f"{self.name} ended with {self.process.returncode}:\n" + self.log_tail())
+            return subprocess.run([BIN / "atelier", "health", self.address], capture_output=True).returncode == 0
+        wait_for(f"{self.name} healthy", healthy, START_SECONDS)
+        return self
+
+    def signal(self, number):
+        self.process.send_signal(number)
+
+    def kill(self):
+        """SIGKILL, and reaped: nothing of it runs when this returns."""
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+
+    def terminate(self, seconds=30):
+        if self.process is None or self.process.poll() is not None:
+            return None
+        self.process.send_signal(signal.SIGCONT)
+        self.process.terminate()
+        try:
+            return self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            return -signal.SIGKILL
+
+    def log_tail(self, lines=40):
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:]) if self.log.exists() else ""
+
+
+class Cluster:
+    """Coordinator, data-services, trainers and (on demand) an aggregator in one folder."""
+
+    def __init__(self, folder, data_root, lease_ms=2000, data_services=1):
+        self.folder = pathlib.Path(folder)
+        self.data_root = pathlib.Path(data_root).resolve()
+        self.services = {}
+        self.coordinator = self._add("coordinator", "atelier-coordinator",
+                                     ["--state", self.folder / "state", "--lease-ms", lease_ms])
+        self.coordinator.start().wait_healthy()
+        for i in range(data_services):
+            self.add_data(f"data-{i}")
+
+    def _add(self, name, binary, arguments):
+        self.services[name] = Service(self.folder, name, binary, arguments)
+        return self.services[name]
+
+    def add_data(self, name):
+        return self._add(name, "atelier-data", ["--root", self.data_root, "--coordinator", self.coordinator.address,
+                                                "--id", name]).start().wait_healthy()
+
+    def add_trainer(self, name, *arguments):
+        return self._add(name, "atelier-trainer", ["--coordinator", self.coordinator.address, "--id", name,
+                                                   "--threads", 1, *arguments]).start().wait_healthy()
+
+    def add_aggregator(self, name, *arguments):
+        return self._add(name, "atelier-aggregator", ["--coordinator", self.coordinator.address,
+                                                      *arguments]).start().wait_healthy()
+
+    def atelier(self, *arguments, check=True, **kwargs):
+        """Runs the CLI against this cluster's coordinator."""
+        return run_atelier(*arguments, "--coordinator", self.coordinator.address, check=check, **kwargs)
+
+    def show(self, run):
+        return json.loads(self.atelier("runs", "show", run, "--json").stdout)
+
+    def start_train(self, *arguments):
+        """`atelier train` in the background."""
+        log = (self.folder / "train.log").open("ab")
+        return subprocess.Popen([str(BIN / "atelier"), "train", "--coordinator", self.coordinator.address,
+                                 *map(str, arguments)], stdout=log, stderr=log)
+
+    def stop(self):
+        for service in reversed(list(self.services.values())):
+            service.terminate()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.stop()
+
+
+def run_atelier(*arguments, check=True, timeout=300, env=None):
+    result = subprocess.run([str(BIN / "atelier"), *map(str, arguments)], capture_output=True, text=True,
+                            timeout=timeout, env=dict(os.environ, GOMP_SPINCOUNT="1000", **(env or {})))
+    if check and result.returncode != 0:
+        raise AssertionError(f"atelier {' '.join(map(str, arguments))} ended with {result.returncode}\n"
+                             f"{result.stdout}\n{result.stderr}")
+    return result
