@@ -40,7 +40,7 @@ absl::StatusOr<PictureHeader> ReadPictureHeader(std::string_view bytes, const De
 absl::StatusOr<Image> DecodePicture(std::string_view bytes, int channels,
                                     const DecodeLimits& limits = {});
 
-// PNG bytes of an image (previews, reports).
+// PNG bytes of an image (previews, reports); empty for an image without pixels.
 std::string EncodePng(const Image& image);
 
 // Whether the file name ends like a picture we read (.jpg .jpeg .png .webp .bmp, any case).

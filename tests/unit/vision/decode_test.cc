@@ -73,6 +73,8 @@ TEST(Decode, PngRoundTripIsExact) {
   }
 }
 
+TEST(Decode, APictureWithoutPixelsHasNoPng) { EXPECT_EQ(EncodePng({0, 0, 3, {}}), ""); }
+
 TEST(Decode, KnowsPictureExtensionsInAnyCase) {
   for (const char* name : {"a.jpg", "A.JPEG", "x/y.Png", "b.webp", "c.BMP"}) {
     EXPECT_TRUE(HasPictureExtension(name)) << name;
