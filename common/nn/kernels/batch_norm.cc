@@ -125,7 +125,6 @@ BackwardSums ComputeSums(const at::Tensor& x, const at::Tensor& dy, const at::Te
   SumRows(g, chunks.count, c, out.g.data_ptr<float>());
   SumRows(gx, chunks.count, c, out.gx.data_ptr<float>());
   return out;
-};
 }
 
 class BatchNormFunction : public torch::autograd::Function<BatchNormFunction> {
