@@ -101,6 +101,7 @@ class PredictionCall : public std::enable_shared_from_this<PredictionCall> {
     if (over) return Finish(TooLate());
     if (!all) return;
     if (!failure.ok()) return Finish(std::move(failure));
+    if (SteadyClock::now() >= answer_by_) return Finish(TooLate());
     AskMembers();
   }
 

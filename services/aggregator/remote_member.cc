@@ -41,8 +41,9 @@ class RemoteMember final : public Member, public std::enable_shared_from_this<Re
     call->done = std::move(done);
     TrainerDirectory::Choice choice =
         directory_.Candidates(spec_.model().backbone(), spec_.weights_digest());
-    const bool others = fallback_ != nullptr || choice.suspects < choice.addresses.size();
-    if (others) choice.addresses.resize(choice.addresses.size() - choice.suspects);
+    if (fallback_ != nullptr) {
+      choice.addresses.resize(choice.addresses.size() - choice.suspects);
+    }
     call->addresses = std::move(choice.addresses);
     TryNext(call);
   }

@@ -121,14 +121,34 @@ TEST_F(RemoteMemberTest, SaysSoWhenNobodyHoldsTheBackbone) {
   EXPECT_THAT(Predict(), StatusIs(absl::StatusCode::kUnavailable, HasSubstr("tiny_cnn")));
 }
 
-TEST_F(RemoteMemberTest, AsksASilentTrainerLastAndNotAtAllWhenOthersAreThere) {
+TEST_F(RemoteMemberTest, AsksASilentTrainerLast) {
   Start({MakeTrainer("one"), MakeTrainer("two")});
   const auto order = directory->Candidates("tiny_cnn", MakeSpec("a").weights_digest()).addresses;
   fleet.script[order[0]] = absl::DeadlineExceededError("silence");
   EXPECT_THAT(Predict(), IsOk());
   EXPECT_THAT(fleet.asked, ElementsAre(order[0], order[1]));
+  fleet.asked.clear();
   EXPECT_THAT(Predict(), IsOk());
-  EXPECT_THAT(fleet.asked, ElementsAre(order[0], order[1], order[1]));
+  EXPECT_THAT(fleet.asked, ElementsAre(order[1]));
+  // It is still there for when nobody else answers; an answer clears it.
+  fleet.script[order[0]] = absl::OkStatus();
+  fleet.script[order[1]] = absl::UnavailableError("gone");
+  fleet.asked.clear();
+  EXPECT_THAT(Predict(), IsOk());
+  EXPECT_THAT(fleet.asked, ElementsAre(order[1], order[0]));
+  fleet.asked.clear();
+  EXPECT_THAT(Predict(), IsOk());
+  EXPECT_THAT(fleet.asked, ElementsAre(order[0]));
+}
+
+TEST_F(RemoteMemberTest, AsksASilentTrainerNotAtAllWhenItCanPredictInProcess) {
+  Start({MakeTrainer("one")});
+  fleet.script["one:7072"] = absl::DeadlineExceededError("silence");
+  auto local = std::make_shared<FakeMember>(MakeSpec("a"));
+  EXPECT_THAT(Predict(local), IsOk());
+  EXPECT_THAT(Predict(local), IsOk());
+  EXPECT_THAT(fleet.asked, ElementsAre("one:7072"));
+  EXPECT_EQ(local->asked().size(), 2);
 }
 
 TEST_F(RemoteMemberTest, AsksASilentTrainerAgainWhenItIsTheOnlyOne) {
