@@ -172,7 +172,6 @@ absl::Status Inspect(const Options& options) {
   v1::DescribeDatasetRequest request;
   request.set_want_manifest(options.manifest);
   request.set_bad_sample_budget(1);  // an inspection shows bad files, however many
-  request.set_unlabeled_ok(true);
   request.mutable_split()->set_validation_fraction(0.1);
   request.mutable_split()->set_seed(42);
   *request.mutable_classes() = {options.classes.begin(), options.classes.end()};
@@ -180,6 +179,14 @@ absl::Status Inspect(const Options& options) {
   if (absl::IsFailedPrecondition(found.status())) {
     request.clear_split();  // too few pictures to split are still worth looking at
     found = source->Describe(request);
+  }
+  if (absl::IsInvalidArgument(found.status())) {
+    // Pictures without classes are a layout, too: the one that predict takes.
+    v1::DescribeDatasetRequest unlabeled = request;
+    unlabeled.clear_split();
+    unlabeled.set_unlabeled_ok(true);
+    const absl::StatusOr<data::DatasetDescription> plain = source->Describe(unlabeled);
+    if (plain.ok()) found = plain;
   }
   ATELIER_RETURN_IF_ERROR(found.status());
   if (options.json) {

@@ -60,7 +60,7 @@ absl::StatusOr<LabeledPictures> FindLabeledPictures(const std::string& folder,
   request.set_dataset(".");
   request.set_want_manifest(true);
   ATELIER_ASSIGN_OR_RETURN(const data::DatasetDescription found,
-                           client->Describe(request, nullptr));
+                           client->Describe(request, [](const v1::DescribeProgress&) {}));
   ATELIER_ASSIGN_OR_RETURN(const std::vector<int> map, MapClasses(found.summary, classes));
 
   std::map<std::string, int> class_of_name;

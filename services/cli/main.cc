@@ -23,6 +23,8 @@ constexpr char kOverview[] =
 int main(int argc, char** argv) {
   atelier::nn::EnsureCalmOpenMp(argv);
   atelier::SetLogName("atelier");
+  // The verbs say what a person needs; ATELIER_LOG_LEVEL=info shows the embedded services' lines.
+  atelier::SetLogLevel(atelier::LogLevel::kWarning);
   atelier::cli::Interrupt interrupt;  // first: threads started later inherit the blocked signals
   atelier::cli::Context context{interrupt};
   CLI::App app(kOverview, "atelier");

@@ -46,7 +46,8 @@ void SayDataset(const v1::DatasetSummary& dataset) {
     absl::StrAppend(&text, ", ", dataset.quarantined_size(), " quarantined");
   }
   if (dataset.duplicates_size() > 0) {
-    absl::StrAppend(&text, ", ", dataset.duplicates_size(), " copies dropped");
+    absl::StrAppend(&text, ", ", dataset.duplicates_size(),
+                    dataset.duplicates_size() == 1 ? " copy dropped" : " copies dropped");
   }
   Say(text);
 }
@@ -71,7 +72,7 @@ int SubmitAndFollow(TrainingSession& session, RunOrigin origin,
   } else {
     Say(absl::StrCat("run ", origin.run_id, " at ", options.coordinator));
   }
-  return session.Follow(origin.run_id, context, options.json);
+  return session.Follow(origin.run_id, context, options.json, /*from_start=*/true);
 }
 
 int TrainRemote(const TrainOptions& options, const v1::RunPlan& plan, Context& context) {

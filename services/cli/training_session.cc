@@ -6,7 +6,6 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/base/files.h"
-#include "common/base/logging.h"
 #include "common/base/status.h"
 #include "services/cli/fetch_run.h"
 #include "services/cli/format.h"
@@ -93,10 +92,10 @@ void TrainingSession::SetInterrupt(const std::string& run_id, Context& context) 
   });
 }
 
-absl::Status TrainingSession::Watch(const v1::Run& run, Context& context) {
+absl::Status TrainingSession::Watch(const v1::Run& run, int64_t after_event, Context& context) {
   ProgressView view(ViewOptions(run), RealClock(), WriteToStandardError);
   const absl::Status status = runs_->Watch(
-      run.run_id(), run.last_event(),
+      run.run_id(), after_event,
       [&](const v1::RunEvent& event) {
         view.OnEvent(event);
         return !context.interrupt.raised();
@@ -107,7 +106,8 @@ absl::Status TrainingSession::Watch(const v1::Run& run, Context& context) {
   return status;
 }
 
-int TrainingSession::Follow(const std::string& run_id, Context& context, bool json) {
+int TrainingSession::Follow(const std::string& run_id, Context& context, bool json,
+                            bool from_start) {
   const absl::StatusOr<v1::Run> run = runs_->Get(run_id);
   if (!run.ok()) return Fail(run.status());
   if (directory_.has_value()) {
@@ -120,9 +120,7 @@ int TrainingSession::Follow(const std::string& run_id, Context& context, bool js
   }
   if (run->state() == v1::RUN_RUNNING) {
     SetInterrupt(run_id, context);
-    // Services' own lines would tear the live ones.
-    if (StandardErrorIsTerminal()) SetLogLevel(LogLevel::kWarning);
-    const absl::Status watched = Watch(*run, context);
+    const absl::Status watched = Watch(*run, from_start ? 0 : run->last_event(), context);
     if (!context.interrupt.raised()) {
       // What follows only copies: stopping at once loses nothing.
       context.interrupt.SetAction(nullptr);
@@ -199,7 +197,8 @@ int TrainingSession::Finish(v1::Run run, bool json) {
 std::string SummaryText(const v1::Run& run) {
   const v1::EnsembleMetrics& metrics = run.metrics();
   std::string text = absl::StrCat(run.ensemble().name(), "@", run.ensemble().version(), ", ",
-                                  run.ensemble().members_size(), " members");
+                                  run.ensemble().members_size(),
+                                  run.ensemble().members_size() == 1 ? " member" : " members");
   if (metrics.images() == 0) return text + ", not scored (no validation part)\n";
   absl::StrAppend(&text, ", validation accuracy on ", Grouped(metrics.images()),
                   " pictures (95 % Wilson interval):\n");

@@ -30,11 +30,11 @@ class TrainingSession {
   // Shows the run's progress until it ends and fetches it. Returns the exit code: kDone, kFailed,
   // or kInterrupted after Ctrl-C - embedded with the last checkpoint kept, remote with the run
   // going on - and says how to continue. With `json` one document on standard output at the end.
-  int Follow(const std::string& run_id, Context& context, bool json);
+  int Follow(const std::string& run_id, Context& context, bool json, bool from_start = false);
 
  private:
   TrainingSession() = default;
-  absl::Status Watch(const v1::Run& run, Context& context);
+  absl::Status Watch(const v1::Run& run, int64_t after_event, Context& context);
   void SetInterrupt(const std::string& run_id, Context& context);
   int Ended(const std::string& run_id, bool json);
   int Finish(v1::Run run, bool json);
