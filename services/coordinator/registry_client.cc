@@ -78,6 +78,8 @@ class RegistryClientImpl final : public RegistryClient {
 
   absl::StatusOr<std::string> PutBytes(std::string_view bytes) override {
     const std::string digest = Sha256Hex(bytes);
+    ATELIER_ASSIGN_OR_RETURN(const bool there, Exists(digest));
+    if (there) return digest;
     ATELIER_RETURN_IF_ERROR(CallWithRetry(
         [&](grpc::ClientContext* context) { return Upload(context, digest, bytes); },
         kTransferTimeout));
@@ -179,7 +181,7 @@ class RegistryClientImpl final : public RegistryClient {
     for (size_t at = 0; open && at < bytes.size(); at += kChunkBytes) {
       const std::string_view chunk = bytes.substr(at, kChunkBytes);
       request.set_chunk(chunk.data(), chunk.size());
-      open = writer->Write(request);  // false: answered already, e.g. because it is stored
+      open = writer->Write(request);  // false: refused; Finish says why
     }
     writer->WritesDone();
     return writer->Finish();

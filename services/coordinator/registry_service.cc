@@ -26,9 +26,8 @@ class PutReactor final : public grpc::ServerReadReactor<v1::PutArtifactRequest> 
   void OnReadDone(bool ok) override {
     const bool accepted = pool_.Submit([this, ok] {
       if (!ok) return Finish(rpc::ToGrpcStatus(Commit()));
-      bool stored = false;
-      const absl::Status status = Handle(stored);
-      if (!status.ok() || stored) return Finish(rpc::ToGrpcStatus(status));
+      const absl::Status status = Handle();
+      if (!status.ok()) return Finish(rpc::ToGrpcStatus(status));
       request_.Clear();
       StartRead(&request_);
     });
@@ -37,21 +36,24 @@ class PutReactor final : public grpc::ServerReadReactor<v1::PutArtifactRequest> 
   void OnDone() override { delete this; }
 
  private:
-  absl::Status Handle(bool& stored) {
+  absl::Status Handle() {
     if (request_.has_header()) {
-      if (writer_ != nullptr) return absl::InvalidArgumentError("a second header");
+      if (begun_) return absl::InvalidArgumentError("a second header");
+      begun_ = true;
       const v1::ArtifactHeader& header = request_.header();
       response_->set_digest(header.digest());
       const auto size = store_.Size(header.digest());
       if (size.ok() && *size == header.size()) {
         response_->set_already_stored(true);
-        stored = true;
         return absl::OkStatus();
       }
       ATELIER_ASSIGN_OR_RETURN(writer_, store_.Create(header.digest(), header.size()));
       return absl::OkStatus();
     }
-    if (writer_ == nullptr) return absl::InvalidArgumentError("the first message must be the header");
+    if (!begun_) return absl::InvalidArgumentError("the first message must be the header");
+    // What is stored already is read to its end and thrown away: finishing under a client that still
+    // writes leaves it hanging on gRPC's in-process transport.
+    if (response_->already_stored()) return absl::OkStatus();
     if (request_.chunk().size() > kMaxChunkBytes) {
       return absl::ResourceExhaustedError("a chunk has at most 1 MiB");
     }
@@ -59,6 +61,7 @@ class PutReactor final : public grpc::ServerReadReactor<v1::PutArtifactRequest> 
   }
 
   absl::Status Commit() {
+    if (response_->already_stored()) return absl::OkStatus();
     if (writer_ == nullptr) return absl::InvalidArgumentError("nothing was sent");
     return writer_->Commit();
   }
@@ -67,6 +70,7 @@ class PutReactor final : public grpc::ServerReadReactor<v1::PutArtifactRequest> 
   WorkerPool& pool_;
   v1::PutArtifactResponse* const response_;
   v1::PutArtifactRequest request_;
+  bool begun_ = false;
   std::unique_ptr<artifacts::ArtifactWriter> writer_;
 };
 
