@@ -2,6 +2,7 @@
 
 #include <ATen/Parallel.h>
 
+#include <algorithm>
 #include <vector>
 
 #include "common/nn/kernels/simd_kernels.h"
@@ -86,10 +87,11 @@ at::Tensor BackwardInput(const at::Tensor& dy, const at::Tensor& kernel, const D
 
 // One partial sum an image, added up in order: the same for every number of threads.
 at::Tensor BackwardWeights(const at::Tensor& x, const at::Tensor& dy, const DepthwiseShape& s) {
-  at::Tensor partial = at::zeros({s.n, s.k * s.k, s.c}, at::kFloat);
+  at::Tensor partial = at::empty({s.n, s.k * s.k, s.c}, at::kFloat);
   const bool bf16 = x.scalar_type() == at::kBFloat16;
   float* d = partial.data_ptr<float>();
   at::parallel_for(0, s.n, 1, [&](int64_t begin, int64_t end) {
+    std::fill(d + begin * s.k * s.k * s.c, d + end * s.k * s.k * s.c, 0.0F);
     for (int64_t i = begin; i < end; ++i) {
       SimdKernels().depthwise_backward_weights(s, bf16, x.data_ptr(), dy.data_ptr(),
                                                d + i * s.k * s.k * s.c, i * s.oh, (i + 1) * s.oh);
