@@ -1,4 +1,4 @@
-// SIGINT and SIGTERM as an ordinary wait, never as a signal handler.
+// SIGINT and SIGTERM as an ordinary callback on an ordinary thread.
 #pragma once
 
 #include <functional>
@@ -6,10 +6,12 @@
 
 namespace atelier {
 
-// Blocks SIGINT and SIGTERM in the calling thread, and so in every thread started afterwards: make
-// it first in main. A thread of its own waits for them with sigwait; the first signal calls
-// `on_signal` on that thread (it may block: draining happens there), a second SIGINT ends the
-// process at once with code 130. The destructor stops the thread.
+// At most one at a time in a process. The signal handler does nothing but write a byte to a pipe; a
+// thread of its own reads it. (Blocking the signals for a sigwait thread is not enough: OpenBLAS
+// starts threads when it is loaded, before main, and a signal delivered to one of them would end the
+// process.) The first signal calls `on_signal` on a further thread (it may block: draining happens
+// there), a second SIGINT ends the process at once with code 130. The destructor restores the
+// handlers and joins.
 class ShutdownSignals {
  public:
   explicit ShutdownSignals(std::function<void(int signal)> on_signal);

@@ -9,7 +9,7 @@
 
 namespace atelier::cli {
 
-// Made first in main (it blocks the signals for every thread started later). Thread-safe.
+// Made first in main (it installs the signal handlers). Thread-safe.
 class Interrupt {
  public:
   Interrupt();

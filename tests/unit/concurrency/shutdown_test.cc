@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <future>
+#include <thread>
 
 namespace atelier {
 namespace {
@@ -18,6 +19,23 @@ TEST(ShutdownSignals, CallsTheHandlerOnceWithTheSignal) {
     EXPECT_EQ(got.get_future().get(), SIGTERM);
     ::kill(::getpid(), SIGTERM);  // a second set_value would throw
   }
+}
+
+// OpenBLAS starts threads before main; a signal that one of them takes must not end the process.
+TEST(ShutdownSignals, AnOlderThreadThatTakesTheSignalIsNoDanger) {
+  const pid_t child = ::fork();
+  if (child == 0) {
+    std::promise<void> never;
+    std::thread older([&] { never.get_future().wait(); });
+    std::promise<int> got;
+    ShutdownSignals signals([&](int signal) { got.set_value(signal); });
+    ::pthread_kill(older.native_handle(), SIGTERM);
+    ::_exit(got.get_future().get() == SIGTERM ? 7 : 1);
+  }
+  int status = 0;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  ASSERT_TRUE(WIFEXITED(status));
+  EXPECT_EQ(WEXITSTATUS(status), 7);
 }
 
 TEST(ShutdownSignals, IsDestroyedWithoutASignal) {
