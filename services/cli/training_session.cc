@@ -97,7 +97,10 @@ absl::Status TrainingSession::Watch(const v1::Run& run, int64_t after_event, Con
   const absl::Status status = runs_->Watch(
       run.run_id(), after_event,
       [&](const v1::RunEvent& event) {
-        view.OnEvent(event);
+        // The embedded registry numbers this directory's versions only; Finish says the user's
+        // number.
+        const bool published = embedded_ != nullptr && event.run().state() == v1::RUN_DONE;
+        if (!published) view.OnEvent(event);
         return !context.interrupt.raised();
       },
       embedded_ != nullptr ? std::chrono::milliseconds(kEmbeddedPatience)

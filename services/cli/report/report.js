@@ -28,7 +28,7 @@
       y: { beginAtZero: chart.kind === "bar", grid: { color: c.line, drawBorder: false },
            suggestedMax: chart.percent ? 1 : undefined,
            ticks: { color: c.muted, maxTicksLimit: 6, precision: chart.kind === "bar" ? 0 : undefined,
-                    callback: chart.percent ? (v) => Math.round(100 * v) + " %" : undefined } },
+                    callback: (v) => chart.percent ? Math.round(100 * v) + " %" : Number(v.toPrecision(4)) } },
     },
   });
 

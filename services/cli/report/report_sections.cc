@@ -169,7 +169,7 @@ std::string ConfusionCell(int count, int row_total, bool diagonal) {
   if (count == 0) return "<td><span class=\"none\">0</span></td>";
   const int weight = row_total > 0 ? static_cast<int>(std::lround(100.0 * count / row_total)) : 0;
   return absl::StrFormat("<td><span class=\"%s%s\" style=\"--w:%d\">%d</span></td>",
-                         diagonal ? "hit" : "miss", diagonal && weight >= 50 ? " strong" : "",
+                         diagonal ? "hit" : "miss", diagonal && weight >= 75 ? " strong" : "",
                          weight, count);
 }
 

@@ -1,0 +1,183 @@
+"""The CLI end to end in embedded mode: train, evaluate, predict, stop, resume, and its exit codes.
+
+Usage: embedded_cli_test.py ATELIER. Standard library only; pictures are made here (BMP, tiny_cnn).
+"""
+import json
+import math
+import os
+import pathlib
+import random
+import re
+import signal
+import struct
+import subprocess
+import sys
+import tempfile
+import unittest
+
+ATELIER = sys.argv.pop(1)
+CLASSES = ("blue", "green", "red")
+
+
+def bmp(path, colour, seed, size=32):
+    noise = random.Random(seed)
+    rows = b"".join(
+        bytes(min(255, max(0, c + noise.randrange(-60, 60))) for _ in range(size) for c in colour)
+        for _ in range(size))
+    header = struct.pack("<2sIHHI", b"BM", 54 + len(rows), 0, 0, 54)
+    info = struct.pack("<IiiHHIIiiII", 40, size, size, 1, 24, 0, len(rows), 2835, 2835, 0, 0)
+    path.write_bytes(header + info + rows)
+
+
+def read_npy(path):
+    """float32 [n, k] in NumPy's format 1.0."""
+    data = path.read_bytes()
+    length = struct.unpack("<H", data[8:10])[0]
+    header = eval(data[10:10 + length], {"__builtins__": {}}, {"False": False, "True": True})
+    assert header["descr"] == "<f4" and not header["fortran_order"], header
+    rows, columns = header["shape"]
+    values = struct.unpack(f"<{rows * columns}f", data[10 + length:])
+    return [values[i * columns:(i + 1) * columns] for i in range(rows)]
+
+
+class EmbeddedCli(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.temp = tempfile.TemporaryDirectory()
+        cls.root = pathlib.Path(cls.temp.name)
+        cls.data = cls.root / "pictures"
+        for index, name in enumerate(CLASSES):
+            (cls.data / "train" / name).mkdir(parents=True)
+            colour = [200 if i == index else 90 for i in range(3)]
+            for i in range(24):
+                bmp(cls.data / "train" / name / f"p{i:02d}.bmp", colour, 100 * index + i)
+        (cls.data / "test").mkdir()
+        for i in range(5):
+            bmp(cls.data / "test" / f"t{i}.bmp", [90, 200, 90], 1000 + i)
+        cls.environment = {**os.environ, "ATELIER_HOME": str(cls.root / "home")}
+        cls.done = cls.run_cli(*cls.train_arguments("done", 4), "--json")
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.temp.cleanup()
+
+    @classmethod
+    def train_arguments(cls, out, epochs):
+        return ("train", "--data", str(cls.data), "--members", "tiny_cnn", "--epochs", str(epochs),
+                "--set", "image.size=32", "--set", "stages.train.optimizer.learning_rate=0.003",
+                "--deterministic", "--threads", "1", "--checkpoint-seconds", "1", "--name", "colours",
+                "--out", str(cls.root / out))
+
+    @classmethod
+    def run_cli(cls, *arguments):
+        return subprocess.run([ATELIER, *arguments], env=cls.environment, capture_output=True,
+                              text=True, timeout=120)
+
+    def weights_of(self, run):
+        shown = self.run_cli("runs", "show", str(self.root / run), "--json")
+        self.assertEqual(shown.returncode, 0, shown.stderr)
+        return json.loads(shown.stdout)["tasks"][0]
+
+    def test_train_leaves_a_whole_run_directory_and_one_document(self):
+        self.assertEqual(self.done.returncode, 0, self.done.stderr)
+        document = json.loads(self.done.stdout)
+        self.assertEqual(document["state"], "done")
+        run = self.root / "done"
+        for name in ("run.json", "ensemble.json", "metrics.json", "recipe.yaml", "quarantine.csv",
+                     "report.html", "history/tiny_cnn.csv", "submission.csv"):
+            self.assertTrue((run / name).is_file(), name)
+        digest = document["tasks"][0]["weights_digest"]
+        self.assertTrue((run / "weights" / f"{digest}.safetensors").is_file())
+        submission = (run / "submission.csv").read_text().splitlines()
+        self.assertEqual(submission[0], ",answer value")
+        self.assertEqual([line.split(",")[0] for line in submission[1:]], list("01234"))
+
+    def test_evaluate_equals_the_arithmetic_over_predict(self):
+        train = self.data / "train"
+        evaluated = self.run_cli("evaluate", "--ensemble", str(self.root / "done"), "--data",
+                                 str(train), "--json")
+        self.assertEqual(evaluated.returncode, 0, evaluated.stderr)
+        scores = json.loads(evaluated.stdout)
+        out = self.root / "p.npy"
+        predicted = self.run_cli("predict", str(train), "--ensemble", str(self.root / "done"),
+                                 "--probabilities", str(out))
+        self.assertEqual(predicted.returncode, 0, predicted.stderr)
+        rows = read_npy(out)
+        labels = [i for i in range(len(CLASSES)) for _ in range(24)]  # bytewise by path
+        self.assertEqual(scores["classes"], list(CLASSES))
+        self.assertEqual(scores["images"], len(labels))
+        hits = sum(max(range(3), key=row.__getitem__) == y for row, y in zip(rows, labels))
+        loss = -sum(math.log(max(row[y], 1e-7)) for row, y in zip(rows, labels)) / len(labels)
+        self.assertAlmostEqual(scores["ensemble"]["accuracy"], hits / len(labels), places=12)
+        self.assertAlmostEqual(scores["ensemble"]["log_loss"], loss, places=5)
+        self.assertEqual(sum(map(sum, scores["ensemble"]["confusion"])), len(labels))
+        self.assertEqual(list(scores["members"]), ["tiny_cnn"])
+
+    def test_a_moved_run_still_predicts(self):
+        source, target = self.root / "done", self.root / "moved"
+        subprocess.run(["cp", "-r", str(source), str(target)], check=True)
+        shown = self.run_cli("predict", str(self.data / "test"), "--ensemble", str(target), "--json")
+        self.assertEqual(shown.returncode, 0, shown.stderr)
+        self.assertEqual(len(json.loads(shown.stdout)["predictions"]), 5)
+
+    def test_predict_names_a_bad_picture_unless_told_to_skip_it(self):
+        folder = self.root / "mixed"
+        folder.mkdir()
+        bmp(folder / "good.bmp", [90, 90, 200], 7)
+        (folder / "bad.jpg").write_text("not a picture")
+        arguments = ("predict", str(folder), "--ensemble", str(self.root / "done"), "--json")
+        refused = self.run_cli(*arguments)
+        self.assertEqual(refused.returncode, 1)
+        self.assertIn("bad.jpg", refused.stderr)
+        self.assertEqual(refused.stdout, "")
+        skipped = self.run_cli(*arguments, "--skip-bad")
+        self.assertEqual(skipped.returncode, 0, skipped.stderr)
+        document = json.loads(skipped.stdout)
+        self.assertEqual([p["file"] for p in document["predictions"]], ["good.bmp"])
+        self.assertEqual(document["skipped"][0]["file"], "bad.jpg")
+
+    def test_stopped_and_continued_gives_the_undisturbed_weights(self):
+        epochs = 400
+        whole = self.run_cli(*self.train_arguments("whole", epochs))
+        self.assertEqual(whole.returncode, 0, whole.stderr)
+        process = subprocess.Popen([ATELIER, *self.train_arguments("stopped", epochs)],
+                                   env=self.environment, stderr=subprocess.PIPE, text=True)
+        lines = []
+        for line in process.stderr:  # until it trains: its third epoch is done
+            lines.append(line)
+            if "epoch 3 done" in line:
+                process.send_signal(signal.SIGINT)
+                break
+        lines += process.stderr.readlines()
+        process.stderr.close()
+        self.assertEqual(process.wait(60), 130, "".join(lines))
+        command = re.search(r"continue with: atelier (runs resume .*)", "".join(lines)).group(1)
+        resumed = self.run_cli(*command.split())
+        self.assertEqual(resumed.returncode, 0, resumed.stderr)
+        task, undisturbed = self.weights_of("stopped"), self.weights_of("whole")
+        self.assertEqual(task["weights_digest"], undisturbed["weights_digest"])
+        self.assertEqual(task["final_weights_digest"], undisturbed["final_weights_digest"])
+        self.assertGreaterEqual(len(task["attempts"]), 2)
+        start = task["attempts"][-1]
+        self.assertGreater((start["start_epoch"], start["start_step"]), (0, 0))
+
+    def test_wrong_usage_is_2_and_a_failure_is_1(self):
+        recipe = self.root / "bad.yaml"
+        recipe.write_text("stages:\n  - {name: train, epoch: 3}\n")
+        out = self.root / "never"
+        wrong = self.run_cli("train", "--data", str(self.data), "--recipe", str(recipe), "--out", str(out))
+        self.assertEqual(wrong.returncode, 2)
+        self.assertIn("bad.yaml:2:19: unknown field \"epoch\"", wrong.stderr)
+        self.assertFalse(out.exists())
+        self.assertEqual(self.run_cli("train").returncode, 2)
+        self.assertEqual(self.run_cli("nonsense").returncode, 2)
+        self.assertEqual(self.run_cli("evaluate", "--ensemble", "nobody", "--data", str(self.data)).returncode, 1)
+        self.assertEqual(self.run_cli("health", "127.0.0.1:9").returncode, 1)
+        again = self.run_cli(*self.train_arguments("done", 4))
+        self.assertEqual(again.returncode, 1)
+        self.assertIn("holds a finished run", again.stderr)
+        self.assertEqual(self.run_cli("--help").returncode, 0)
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
