@@ -47,6 +47,8 @@ absl::Status WriteRunDirectory(const std::filesystem::path& run, const v1::Ensem
     ATELIER_RETURN_IF_ERROR(WriteFileAtomically(
         run / "weights" / (member.spec.weights_digest() + ".safetensors"), member.weights));
   }
+  // What the CLI knows a run directory by.
+  ATELIER_RETURN_IF_ERROR(WriteFileAtomically(run / "run.json", "{\"run_id\": \"seeded\"}"));
   std::string json;
   if (!google::protobuf::util::MessageToJsonString(version, &json).ok()) {
     return absl::InternalError("ensemble.json");
