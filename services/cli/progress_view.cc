@@ -91,7 +91,8 @@ void ProgressView::OnTask(const v1::TaskEvent& task) {
   for (const std::string& text : task.log_lines()) Say(absl::StrCat(task.member(), "  ", text));
   const bool said = task.text().empty() || task.text() == state;
   if (news && task.finished_epochs().empty() && task.log_lines().empty()) {
-    Say(absl::StrCat(task.member(), " ", task.stage(), ": ", state, said ? "" : ", ", said ? "" : task.text()));
+    Say(absl::StrCat(task.member(), " ", task.stage(), ": ", state, said ? "" : ", ",
+                     said ? "" : task.text()));
   }
   Redraw();
 }
