@@ -120,6 +120,7 @@ std::string ProgressView::Left(const v1::TaskProgress& p) const {
 
 std::string ProgressView::PlainLine(const std::string& member, const Line& line) const {
   const v1::TaskProgress& p = line.progress;
+  if (p.steps_in_epoch() == 0) return absl::StrCat(member, " ", line.stage, ": starting");
   std::string text =
       absl::StrFormat("%s %s: %s, epoch %d/%d step %d/%d, loss %.4f, acc %s, %.1f images/s", member,
                       line.stage, p.phase().empty() ? "training" : p.phase(),
