@@ -123,7 +123,7 @@ int Serve(const Flags& flags, StopRequest& stop) {
 }
 
 int Run(Flags flags) {
-  // First: threads started later inherit the blocked signals.
+  // First: a signal during start-up is not lost.
   StopRequest stop;
   ShutdownSignals signals([&](int) { stop.Set(); });
   nn::SetThreads(flags.threads);
