@@ -2,6 +2,7 @@
 #pragma once
 
 #include <deque>
+#include <functional>
 #include <string>
 #include <utility>
 
@@ -58,6 +59,12 @@ class ProgressBoard {
     }
     return progress;
   }
+  // Sends what is new now and waits a little until it was received; set by the session.
+  void SetFlush(std::function<void()> flush) { flush_ = std::move(flush); }
+  // Before a task's end is reported: the last epoch must be known by then.
+  void Flush() {
+    if (flush_) flush_();
+  }
   void Acknowledge(int64_t sequence) {
     MutexLock lock(mutex_);
     std::erase_if(unacknowledged_, [sequence](const News& news) {
@@ -76,6 +83,7 @@ class ProgressBoard {
     v1::EpochMetrics epoch;
     std::string log_line;
   };
+  std::function<void()> flush_;  // set before the first task
   Mutex mutex_;
   v1::TaskProgress current_ ABSL_GUARDED_BY(mutex_);
   std::deque<News> unacknowledged_ ABSL_GUARDED_BY(mutex_);

@@ -8,6 +8,7 @@
 #include "common/base/logging.h"
 #include "common/base/status.h"
 #include "common/ensemble/npy.h"
+#include "common/nn/caching_allocator.h"
 #include "common/nn/predictor.h"
 #include "common/nn/runtime.h"
 #include "common/nn/tensor_io.h"
@@ -157,8 +158,9 @@ absl::Status TaskRunner::Score(const v1::Assignment& assignment, data::BatchSour
 }
 
 void TaskRunner::Report(const v1::Assignment& assignment, const absl::Status& status,
-                        StopSignal& stop, Outcome& outcome) {
+                        ProgressBoard& board, StopSignal& stop, Outcome& outcome) {
   if (stop.reason() == StopReason::kAbandon || absl::IsAborted(status)) return;  // fenced: not ours any more
+  board.Flush();
   v1::FinishTaskRequest request;
   *request.mutable_lease() = assignment.lease();
   *request.mutable_cursor() = outcome.cursor;
@@ -199,7 +201,8 @@ void TaskRunner::Run(const v1::Assignment& assignment, ProgressBoard& board, Sto
   } catch (const std::exception& error) {
     status = absl::InternalError(error.what());
   }
-  Report(assignment, status, stop, outcome);
+  nn::ReleaseCachedMemory();
+  Report(assignment, status, board, stop, outcome);
 }
 
 }  // namespace atelier::trainer

@@ -43,8 +43,8 @@ class TaskRunner {
                      Outcome& outcome);
   absl::Status Score(const v1::Assignment& assignment, data::BatchSource& source,
                      ProgressBoard& board, StopSignal& stop, Outcome& outcome);
-  void Report(const v1::Assignment& assignment, const absl::Status& status, StopSignal& stop,
-              Outcome& outcome);
+  void Report(const v1::Assignment& assignment, const absl::Status& status, ProgressBoard& board,
+              StopSignal& stop, Outcome& outcome);
 
   const RunnerOptions options_;
   coordinator::FleetClient& fleet_;

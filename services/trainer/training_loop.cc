@@ -152,7 +152,8 @@ absl::StatusOr<bool> TrainingLoop::FinishEpoch(double seconds) {
   if (assignment_.validation().subset() != v1::SUBSET_UNSPECIFIED) {
     board_.SetPhase("validating");
     auto batches = Open(assignment_.validation(), 0, 0);
-    const auto score = Validate(*state_.model, *batches, compute_, options_.device);
+    // In float32 whatever the training computes in: the best weights are chosen by what will be served.
+    const auto score = Validate(*state_.model, *batches, at::kFloat, options_.device);
     stop_.SetInterrupt(nullptr);
     ATELIER_RETURN_IF_ERROR(score);
     metrics.set_val_loss(score->loss);

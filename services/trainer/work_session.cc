@@ -17,6 +17,7 @@ using SteadyTime = std::chrono::steady_clock::time_point;
 constexpr std::chrono::milliseconds kProgressInterval{1'000};
 constexpr std::chrono::milliseconds kReconnectPause{300};
 constexpr std::chrono::milliseconds kDefaultTtl{15'000};
+constexpr std::chrono::milliseconds kFlushTimeout{2'000};
 
 bool SameLease(const v1::Lease& a, const v1::Lease& b) {
   return a.run_id() == b.run_id() && a.member() == b.member() && a.stage() == b.stage() &&
@@ -36,6 +37,7 @@ class WorkSessionImpl final : public WorkSession {
   WorkSessionImpl(coordinator::FleetClient& fleet, v1::TrainerHello hello, RunTask run_task,
                   const Clock& clock)
       : fleet_(fleet), hello_(std::move(hello)), run_task_(std::move(run_task)), clock_(clock) {
+    board_.SetFlush([this] { Flush(); });
     training_ = std::thread([this] { Train(); });
     reporting_ = std::thread([this] { Report(); });
     connecting_ = std::thread([this] { Connect(); });
@@ -176,6 +178,27 @@ class WorkSessionImpl final : public WorkSession {
     return ttl_ * 2 / 3;
   }
 
+  // On the training thread.
+  void Flush() {
+    MutexLock lock(mutex_);
+    if (stream_ == nullptr || current_ == nullptr) return;
+    const int64_t sequence = SendProgress();
+    changed_.WaitFor(mutex_, kFlushTimeout, [&]() ABSL_NO_THREAD_SAFETY_ANALYSIS {
+      return stream_ == nullptr || !sent_at_.contains(sequence);
+    });
+  }
+
+  int64_t SendProgress() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    const int64_t sequence = ++sequence_;
+    v1::TrainerMessage message;
+    *message.mutable_progress() = board_.Take(sequence);
+    sent_at_[sequence] = clock_.Now();
+    // A full send buffer blocks here only while the coordinator does not read; its stop ends the call.
+    const std::shared_ptr<coordinator::WorkStream> stream = stream_;
+    stream->Send(message);
+    return sequence;
+  }
+
   // Sends progress or a heartbeat at each interval, and watches the lease.
   void Report() {
     while (true) {
@@ -188,18 +211,14 @@ class WorkSessionImpl final : public WorkSession {
         Abandon(current_->assignment.lease(), "the coordinator has not been heard of for two thirds of the lease");
       }
       if (stream_ == nullptr) continue;
-      v1::TrainerMessage message;
-      const bool mine = current_ != nullptr && current_->stop.reason() != StopReason::kAbandon;
-      if (mine) {
-        const int64_t sequence = ++sequence_;
-        *message.mutable_progress() = board_.Take(sequence);
-        sent_at_[sequence] = clock_.Now();
+      if (current_ != nullptr && current_->stop.reason() != StopReason::kAbandon) {
+        SendProgress();
       } else {
+        v1::TrainerMessage message;
         message.mutable_heartbeat();
+        const std::shared_ptr<coordinator::WorkStream> stream = stream_;
+        stream->Send(message);
       }
-      // A full send buffer blocks here only while the coordinator does not read; its stop ends the call.
-      const std::shared_ptr<coordinator::WorkStream> stream = stream_;
-      stream->Send(message);
     }
   }
 
