@@ -39,7 +39,8 @@ SteadyTime Fleet::NextDataExpiry() const {
   return next;
 }
 
-std::vector<TrainerView> Fleet::TrainerViews() const {
+std::vector<TrainerView> Fleet::TrainerViews(SteadyTime now,
+                                             std::chrono::milliseconds silent_after) const {
   std::vector<TrainerView> views;
   for (const auto& [id, trainer] : trainers_) {
     TrainerView& view = views.emplace_back();
@@ -47,6 +48,7 @@ std::vector<TrainerView> Fleet::TrainerViews() const {
     view.backbones.assign(trainer.hello.backbones().begin(), trainer.hello.backbones().end());
     view.draining = trainer.draining;
     view.busy = TaskOf(id).has_value();
+    view.silent = now - trainer.last_heard >= silent_after;
   }
   return views;
 }

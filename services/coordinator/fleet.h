@@ -22,6 +22,7 @@ struct ConnectedTrainer {
   SendToTrainer send;
   int64_t session = 0;  // of the stream that speaks for it now
   bool draining = false;
+  SteadyTime last_heard{};
 };
 
 struct HeldLease {
@@ -49,7 +50,9 @@ class Fleet {
   std::vector<std::string> DataAddresses(SteadyTime now);
   SteadyTime NextDataExpiry() const;
 
-  std::vector<TrainerView> TrainerViews() const;
+  // `silent_after`: how long a trainer may say nothing before it gets no task.
+  std::vector<TrainerView> TrainerViews(SteadyTime now,
+                                        std::chrono::milliseconds silent_after) const;
   v1::ListFleetResponse List(SteadyTime now);
 
  private:

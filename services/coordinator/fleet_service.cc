@@ -42,6 +42,9 @@ grpc::ServerUnaryReactor* FleetServiceImpl::RegisterDataService(
         if (request->id().empty() || request->id().size() > 128) {
           return absl::InvalidArgumentError("id: 1 to 128 characters");
         }
+        if (request->address().empty() && !request->leaving()) {
+          return absl::InvalidArgumentError("address: host:port, or :port for the peer's host");
+        }
         v1::RegisterDataServiceRequest completed = *request;
         completed.set_address(CompleteAddress(request->address(), peer));
         executor_.RegisterDataService(completed);

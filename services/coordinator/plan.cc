@@ -135,6 +135,16 @@ absl::Status CompleteStage(const std::string& field, v1::StageSpec& stage) {
   if (schedule.patience() == 0) {
     schedule.set_patience(std::max(1, stage.early_stopping_patience() / 2));
   }
+  ATELIER_RETURN_IF_ERROR(CheckRange(field + ".optimizer.epsilon", optimizer.epsilon(), 0.0F, 1.0F));
+  ATELIER_RETURN_IF_ERROR(CheckRange(field + ".schedule.factor", schedule.factor(), 1e-6F, 1.0F));
+  ATELIER_RETURN_IF_ERROR(CheckRange(field + ".schedule.patience", schedule.patience(), 1, kMaxEpochs));
+  ATELIER_RETURN_IF_ERROR(CheckRange(field + ".schedule.min_lr", schedule.min_lr(), 0.0F, 10.0F));
+  ATELIER_RETURN_IF_ERROR(CheckRange(field + ".schedule.min_delta", schedule.min_delta(), 0.0F, 1e6F));
+  ATELIER_RETURN_IF_ERROR(
+      CheckRange(field + ".schedule.warmup_steps", schedule.warmup_steps(), 0, 1'000'000'000));
+  ATELIER_RETURN_IF_ERROR(CheckRange(field + ".cutmix.alpha", stage.cutmix().alpha(), 0.0F, 1000.0F));
+  ATELIER_RETURN_IF_ERROR(CheckRange(field + ".cutmix.off_after_epoch",
+                                     stage.cutmix().off_after_epoch(), 0, kMaxEpochs));
   ATELIER_RETURN_IF_ERROR(CheckRange(field + ".label_smoothing", stage.label_smoothing(), 0.0F, 0.5F));
   ATELIER_RETURN_IF_ERROR(
       CheckRange(field + ".cutmix.probability", stage.cutmix().probability(), 0.0F, 1.0F));
@@ -200,8 +210,11 @@ void SetClassWeights(const v1::Run& run, const v1::StageSpec& stage, v1::Assignm
   if (stage.class_weights() != v1::BALANCED || stage.undersample()) return;
   double total = 0;
   std::vector<double> counts;
-  for (const v1::ClassCount& count : run.dataset().classes()) {
-    counts.push_back(stage.all_data() ? count.found() : count.training());
+  for (const std::string& name : run.plan().classes()) {
+    const auto count = std::find_if(run.dataset().classes().begin(), run.dataset().classes().end(),
+                                    [&](const v1::ClassCount& c) { return c.name() == name; });
+    const bool found = count != run.dataset().classes().end();
+    counts.push_back(!found ? 0 : stage.all_data() ? count->found() : count->training());
     total += counts.back();
   }
   for (const double count : counts) {
@@ -220,6 +233,9 @@ absl::StatusOr<v1::RunPlan> CompletePlan(v1::RunPlan plan) {
       CheckRange("validation_fraction", plan.validation_fraction(), 0.0, 0.9));
   ATELIER_RETURN_IF_ERROR(CheckRange("head.dropout", plan.head().dropout(), 0.0F, 0.99F));
   ATELIER_RETURN_IF_ERROR(CheckRange("head.hidden_units", plan.head().hidden_units(), 0, 65'536));
+  ATELIER_RETURN_IF_ERROR(CheckRange("head.l2", plan.head().l2(), 0.0F, 1000.0F));
+  ATELIER_RETURN_IF_ERROR(CheckRange("threads", plan.threads(), 0, 1024));
+  ATELIER_RETURN_IF_ERROR(CheckRange("bad_sample_budget", plan.bad_sample_budget(), 0.0, 1.0));
   ATELIER_RETURN_IF_ERROR(CheckRange("checkpoint_seconds", plan.checkpoint_seconds(), 1, 86'400));
   ATELIER_RETURN_IF_ERROR(CheckRange("max_attempts", plan.max_attempts(), 1, 1000));
   ATELIER_RETURN_IF_ERROR(CompleteMembers(plan));

@@ -15,8 +15,7 @@ bool CanTrain(const TrainerView& trainer, const std::string& backbone) {
 }
 
 bool Exhausted(const RunView& run, const TaskView& task) {
-  return task.fruitless_attempts > 0 &&
-         (task.last_error_final || task.fruitless_attempts >= run.max_attempts);
+  return task.last_error_final || task.fruitless_attempts >= run.max_attempts;
 }
 
 // The stage before is done, so its weights are there to start from.
@@ -82,7 +81,7 @@ std::vector<Action> Decide(const Snapshot& snapshot) {
         continue;
       }
       for (const TrainerView& trainer : snapshot.trainers) {
-        if (trainer.busy || trainer.draining || taken.contains(trainer.id) ||
+        if (trainer.busy || trainer.draining || trainer.silent || taken.contains(trainer.id) ||
             !CanTrain(trainer, task.backbone)) {
           continue;
         }

@@ -23,7 +23,8 @@ struct TaskView {
   // Attempts in a row, up to now, that ended without moving the checkpoint on.
   int fruitless_attempts = 0;
   std::string last_error;
-  bool last_error_final = false;  // the trainer said: trying again cannot help
+  // The trainer said that trying again cannot help: the task fails whatever it had reached.
+  bool last_error_final = false;
   // Running only.
   int64_t lease_epoch = 0;
   SteadyTime lease_deadline{};
@@ -40,6 +41,8 @@ struct TrainerView {
   std::vector<std::string> backbones;  // empty: all
   bool draining = false;
   bool busy = false;
+  // Connected, but not heard of for a lease's length: a task given to it would be lost as well.
+  bool silent = false;
 };
 
 struct Snapshot {

@@ -1,5 +1,6 @@
 #include "services/coordinator/publisher.h"
 
+#include <cmath>
 #include <set>
 
 #include "absl/strings/str_format.h"
@@ -77,10 +78,10 @@ const v1::Task& ChooseTask(const RunRecord& record, const std::string& member,
   const v1::Task* last = tasks.back();
   const v1::Task* best = nullptr;
   for (const v1::Task* task : tasks) {
-    if (FindStage(plan, task->stage())->all_data()) continue;
-    if (best == nullptr || task->result().validation_loss() <= best->result().validation_loss()) {
-      best = task;
-    }
+    // NaN: no validation part, nothing to compare by.
+    const double loss = task->result().validation_loss();
+    if (FindStage(plan, task->stage())->all_data() || std::isnan(loss)) continue;
+    if (best == nullptr || loss <= best->result().validation_loss()) best = task;
   }
   if (best == nullptr || best == last || FindStage(plan, last->stage())->all_data()) return *last;
   const std::string text = absl::StrFormat(

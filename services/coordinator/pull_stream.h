@@ -54,6 +54,10 @@ class PullStream final : public grpc::ServerWriteReactor<Message> {
   }
   void OnDone() override {
     held_.reset();  // no Wake after this
+    {
+      // A pull on the pool may still hold the lock under which it finished the stream.
+      MutexLock lock(mutex_);
+    }
     delete this;
   }
 

@@ -49,6 +49,16 @@ struct RunChange {
   }
 };
 
+inline std::string Position(const v1::DataCursor& cursor) {
+  return "epoch " + std::to_string(cursor.epoch()) + " step " + std::to_string(cursor.step());
+}
+
+// Whose references keep a checkpoint's artifacts.
+inline std::string CheckpointOwner(const TaskKey& key, int64_t sequence) {
+  return "checkpoint/" + key.run_id + "/" + key.member + "/" + key.stage + "/" +
+         std::to_string(sequence);
+}
+
 // The attempt that holds the lease; nullptr when none is running.
 inline v1::Attempt* RunningAttempt(v1::Task& task) {
   if (task.state() != v1::TASK_RUNNING || task.attempts_size() == 0) return nullptr;

@@ -1,6 +1,5 @@
 #include "services/coordinator/run_executor.h"
 
-#include <algorithm>
 #include <random>
 #include <utility>
 
@@ -12,8 +11,6 @@
 #include "common/base/sha256.h"
 #include "common/base/status.h"
 #include "services/coordinator/plan.h"
-#include "services/coordinator/publisher.h"
-#include "services/coordinator/registry.h"
 
 namespace atelier::coordinator {
 namespace {
@@ -25,10 +22,6 @@ std::string NewRunId(const std::string& name) {
   const std::string stamp =
       absl::FormatTime("%Y%m%d-%H%M%S", absl::Now(), absl::UTCTimeZone());
   return absl::StrFormat("%s-%s-%04x", name.substr(0, 40), stamp, random() & 0xffffU);
-}
-
-std::string Position(const v1::DataCursor& cursor) {
-  return absl::StrCat("epoch ", cursor.epoch(), " step ", cursor.step());
 }
 
 std::string InitialOwner(const std::string& run_id) { return "initial/" + run_id; }
@@ -143,6 +136,9 @@ absl::Status RunExecutor::CheckStored(const std::vector<std::string>& digests) {
 
 absl::StatusOr<std::string> RunExecutor::FindSubmitted(const std::string& request_id,
                                                        const v1::RunPlan& asked) {
+  if (request_id.empty()) {
+    return absl::InvalidArgumentError("request_id: 1 to 128 characters, new for every request");
+  }
   std::string run_id;
   ATELIER_RETURN_IF_ERROR(store_.Transact([&](Transaction& transaction) -> absl::Status {
     ATELIER_ASSIGN_OR_RETURN(const auto earlier, transaction.FindRequest(request_id));
@@ -167,6 +163,8 @@ absl::StatusOr<std::string> RunExecutor::Submit(const std::string& request_id,
     const int64_t now = UnixMillis(clock_.WallNow());
     ATELIER_RETURN_IF_ERROR(store_.Transact([&](Transaction& transaction) -> absl::Status {
       return Idempotent(transaction, request_id, asked, &run_id, [&]() -> absl::Status {
+        // Two ids made within one second differ in 16 random bits only.
+        while (transaction.GetRun(run_id).ok()) run_id = NewRunId(plan.name());
         record.run.set_run_id(run_id);
         record.run.set_state(v1::RUN_RUNNING);
         *record.run.mutable_plan() = plan;
@@ -293,6 +291,7 @@ absl::StatusOr<v1::Run> RunExecutor::Resume(const std::string& run_id) {
         v1::Task& edited = *change.Edit(task.member(), task.stage());
         edited.set_state(v1::TASK_WAITING);
         edited.clear_error();
+        edited.clear_error_final();
         edited.set_not_before_unix_ms(0);
         // A new series of attempts: what failed before somebody mended the cause does not count.
         if (edited.attempts_size() > 0) {
@@ -333,211 +332,6 @@ absl::StatusOr<RunExecutor::News> RunExecutor::NewsAfter(const std::string& run_
     if (key.run_id == run_id && live.version > progress_seen) news.progress.push_back(live.progress);
   }
   return news;
-}
-
-Snapshot RunExecutor::TakeSnapshot() {
-  Snapshot snapshot;
-  snapshot.now = clock_.Now();
-  snapshot.now_unix_ms = UnixMillis(clock_.WallNow());
-  snapshot.data_service_there = !fleet_.DataAddresses(snapshot.now).empty();
-  snapshot.trainers = fleet_.TrainerViews();
-  for (const auto& [run_id, record] : running_) {
-    RunView& run = snapshot.runs.emplace_back();
-    run.run_id = run_id;
-    run.max_attempts = record.run.plan().max_attempts();
-    for (const v1::Task& task : record.tasks) {
-      TaskView& view = run.tasks.emplace_back();
-      view.key = {run_id, task.member(), task.stage()};
-      view.backbone = FindMember(record.run.plan(), task.member())->backbone();
-      while (record.run.plan().stages(view.stage_index).name() != task.stage()) ++view.stage_index;
-      view.state = task.state();
-      view.not_before_unix_ms = task.not_before_unix_ms();
-      view.fruitless_attempts = FruitlessAttempts(task);
-      view.last_error = task.error();
-      view.last_error_final = task.error_final();
-      const auto lease = fleet_.leases().find(view.key);
-      if (lease != fleet_.leases().end()) {
-        view.lease_epoch = lease->second.epoch;
-        view.lease_deadline = lease->second.deadline;
-      }
-    }
-  }
-  // Oldest first: a run that waits longer goes first.
-  std::sort(snapshot.runs.begin(), snapshot.runs.end(),
-            [this](const RunView& a, const RunView& b) ABSL_NO_THREAD_SAFETY_ANALYSIS {
-              const v1::Run& left = running_.at(a.run_id).run;
-              const v1::Run& right = running_.at(b.run_id).run;
-              return std::pair(left.created_unix_ms(), a.run_id) <
-                     std::pair(right.created_unix_ms(), b.run_id);
-            });
-  return snapshot;
-}
-
-SteadyTime RunExecutor::Tick() {
-  MutexLock lock(mutex_);
-  // Applying actions can ask for further ones (an expired lease makes a task to grant).
-  constexpr int kMaxRounds = 16;
-  for (int round = 0; round < kMaxRounds; ++round) {
-    const std::vector<Action> actions = Decide(TakeSnapshot());
-    if (actions.empty()) break;
-    for (const Action& action : actions) Apply(action);
-  }
-  return std::min(NextDeadline(TakeSnapshot()), fleet_.NextDataExpiry());
-}
-
-void RunExecutor::Apply(const Action& action) {
-  absl::Status status;
-  if (const auto* expire = std::get_if<ExpireLease>(&action)) {
-    ++leases_expired_;
-    status = EndAttempt(expire->key, expire->lease_epoch, v1::ATTEMPT_LOST,
-                        "the lease expired: the trainer was not heard of in time");
-  } else if (const auto* grant = std::get_if<GrantLease>(&action)) {
-    status = Grant(*grant);
-  } else if (const auto* fail = std::get_if<FailTask>(&action)) {
-    const int64_t now = UnixMillis(clock_.WallNow());
-    status = Mutate(fail->key.run_id, [&](RunChange& change, Transaction&) {
-      v1::Task& task = *change.Edit(fail->key.member, fail->key.stage);
-      task.set_state(v1::TASK_FAILED);
-      task.set_error(fail->cause);
-      change.AddTaskEvent(task, "failed: " + fail->cause, now);
-      return absl::OkStatus();
-    });
-  } else if (const auto* finish = std::get_if<FinishRun>(&action)) {
-    status = Finish(finish->run_id);
-  } else if (const auto* end = std::get_if<FailRun>(&action)) {
-    status = CloseRun(end->run_id, v1::RUN_FAILED, end->cause);
-  }
-  if (!status.ok()) LogError("applying a decision: %s", status.ToString());
-}
-
-absl::Status RunExecutor::EndAttempt(const TaskKey& key, int64_t lease_epoch, v1::AttemptEnd end,
-                                     const std::string& error) {
-  const int64_t now = UnixMillis(clock_.WallNow());
-  const auto live = progress_.find(key);
-  ATELIER_RETURN_IF_ERROR(
-      Mutate(key.run_id, [&](RunChange& change, Transaction&) ABSL_NO_THREAD_SAFETY_ANALYSIS {
-        v1::Task& task = *change.Edit(key.member, key.stage);
-        v1::Attempt* attempt = RunningAttempt(task);
-        if (attempt == nullptr || attempt->lease_epoch() != lease_epoch) return absl::OkStatus();
-        attempt->set_end_kind(end);
-        attempt->set_error(error);
-        attempt->set_ended_unix_ms(now);
-        if (live != progress_.end() && live->second.progress.lease().epoch() == lease_epoch) {
-          *attempt->mutable_end() = live->second.progress.cursor();
-        }
-        task.set_state(v1::TASK_WAITING);
-        task.set_error(error);
-        task.set_not_before_unix_ms(now + BackoffAfter(FruitlessAttempts(task)).count());
-        change.AddTaskEvent(task, absl::StrCat("attempt ", task.attempts_size(), ": ", error), now);
-        return absl::OkStatus();
-      }));
-  fleet_.leases().erase(key);
-  progress_.erase(key);
-  return absl::OkStatus();
-}
-
-absl::Status RunExecutor::StartingPoint(const RunRecord& record, const v1::Task& task,
-                                        v1::Assignment& assignment) {
-  if (!task.checkpoint_digest().empty()) {
-    assignment.set_checkpoint_digest(task.checkpoint_digest());
-    return absl::OkStatus();
-  }
-  const v1::Task* before = nullptr;
-  for (const v1::Task& other : record.tasks) {
-    if (other.member() != task.member()) continue;
-    if (other.stage() == task.stage()) break;
-    before = &other;
-  }
-  if (before != nullptr) {
-    assignment.set_initial_weights_digest(before->result().weights_digest());
-    assignment.set_initial_weights_have_head(true);
-  } else {
-    assignment.set_initial_weights_digest(
-        FindMember(record.run.plan(), task.member())->initial_weights_digest());
-  }
-  return absl::OkStatus();
-}
-
-absl::Status RunExecutor::Grant(const GrantLease& grant) {
-  const TaskKey& key = grant.key;
-  const auto trainer = fleet_.trainers().find(grant.trainer);
-  if (trainer == fleet_.trainers().end()) return absl::OkStatus();  // left since the snapshot
-  const int64_t now = UnixMillis(clock_.WallNow());
-  v1::CoordinatorMessage message;
-  v1::Assignment& assignment = *message.mutable_assignment();
-  int64_t epoch = 0;
-  ATELIER_RETURN_IF_ERROR(Mutate(key.run_id, [&](RunChange& change, Transaction&) -> absl::Status {
-    v1::Task& task = *change.Edit(key.member, key.stage);
-    epoch = task.attempts_size() == 0
-                ? 1
-                : task.attempts(task.attempts_size() - 1).lease_epoch() + 1;
-    assignment = AssignmentFor(change.record.run, task);
-    ATELIER_RETURN_IF_ERROR(StartingPoint(change.record, task, assignment));
-    v1::Attempt& attempt = *task.add_attempts();
-    attempt.set_trainer(grant.trainer);
-    attempt.set_lease_epoch(epoch);
-    *attempt.mutable_start() = task.checkpoint_cursor();
-    *attempt.mutable_end() = task.checkpoint_cursor();
-    attempt.set_started_unix_ms(now);
-    *attempt.mutable_device() = trainer->second.hello.device();
-    task.set_state(v1::TASK_RUNNING);
-    change.AddTaskEvent(task,
-                        absl::StrCat("attempt ", task.attempts_size(), " on ", grant.trainer,
-                                     " from ", Position(task.checkpoint_cursor())),
-                        now);
-    return absl::OkStatus();
-  }));
-  fleet_.leases()[key] = {grant.trainer, epoch, clock_.Now() + options_.lease_ttl};
-  *assignment.mutable_lease() = MakeLease(key, epoch);
-  for (std::string& address : fleet_.DataAddresses(clock_.Now())) {
-    assignment.add_data_addresses(std::move(address));
-  }
-  trainer->second.send(message);
-  return absl::OkStatus();
-}
-
-absl::Status RunExecutor::Finish(const std::string& run_id) {
-  const absl::StatusOr<PublishedRun> published =
-      PreparePublication(running_.at(run_id), artifacts_);
-  if (!published.ok()) {
-    return CloseRun(run_id, v1::RUN_FAILED,
-                    absl::StrCat("the ensemble cannot be scored: ", published.status().message()));
-  }
-  const int64_t now = UnixMillis(clock_.WallNow());
-  bool promoted = false;
-  ATELIER_RETURN_IF_ERROR(
-      Mutate(run_id, [&](RunChange& change, Transaction& transaction) -> absl::Status {
-        v1::Run& run = change.record.run;
-        ATELIER_ASSIGN_OR_RETURN(
-            *run.mutable_ensemble(),
-            PublishInTransaction(transaction, published->ensemble, run.plan().promote(), now,
-                                 promoted));
-        *run.mutable_metrics() = published->metrics;
-        run.set_state(v1::RUN_DONE);
-        run.set_ended_unix_ms(now);
-        for (const std::string& warning : published->warnings) {
-          change.AddRunEvent(v1::RUN_RUNNING, "warning: " + warning, now);
-        }
-        change.AddRunEvent(v1::RUN_DONE,
-                           absl::StrCat("published ", run.ensemble().name(), "@",
-                                        run.ensemble().version(), promoted ? ", promoted" : ""),
-                           now);
-        return absl::OkStatus();
-      }));
-  if (promoted) notifier_->Notify(kPromotionsTopic);
-  return absl::OkStatus();
-}
-
-absl::Status RunExecutor::CloseRun(const std::string& run_id, v1::RunState state,
-                                   const std::string& text) {
-  const int64_t now = UnixMillis(clock_.WallNow());
-  return Mutate(run_id, [&](RunChange& change, Transaction&) {
-    change.record.run.set_state(state);
-    change.record.run.set_error(text);
-    change.record.run.set_ended_unix_ms(now);
-    change.AddRunEvent(state, text, now);
-    return absl::OkStatus();
-  });
 }
 
 void RunExecutor::SetKick(std::function<void()> kick) {

@@ -61,6 +61,8 @@ class RunExecutor {
 
   // Fleet. Connect returns the session number that later calls of this stream carry.
   int64_t Connect(const v1::TrainerHello& hello, SendToTrainer send);
+  // Any message of a trainer says that it is alive.
+  void OnHeard(const std::string& trainer);
   void OnProgress(const std::string& trainer, const v1::TaskProgress& progress);
   void OnDraining(const std::string& trainer);
   void Disconnect(const std::string& trainer, int64_t session);
@@ -121,13 +123,17 @@ class RunExecutor {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   Snapshot TakeSnapshot() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  void Apply(const Action& action) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Status Apply(const Action& action) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status EndAttempt(const TaskKey& key, int64_t lease_epoch, v1::AttemptEnd end,
                           const std::string& error) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status Grant(const GrantLease& grant) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status Finish(const std::string& run_id) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status CloseRun(const std::string& run_id, v1::RunState state, const std::string& text)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  bool IsIntact(const std::string& digest);
+  // P5: goes back to the newest older checkpoint that can be read, else to the start.
+  absl::Status DropDamagedCheckpoint(RunChange& change, Transaction& transaction,
+                                     const TaskKey& key, v1::Task& task, int64_t now);
   absl::Status StartingPoint(const RunRecord& record, const v1::Task& task,
                              v1::Assignment& assignment);
   absl::StatusOr<v1::Run> RunWithTasks(const std::string& run_id)

@@ -12,10 +12,6 @@ namespace {
 // Checkpoints of a task that are kept.
 constexpr size_t kKeptCheckpoints = 2;
 
-std::string CheckpointOwner(const TaskKey& key, int64_t sequence) {
-  return absl::StrCat("checkpoint/", key.run_id, "/", key.member, "/", key.stage, "/", sequence);
-}
-
 std::string ResultOwner(const TaskKey& key) {
   return absl::StrCat("result/", key.run_id, "/", key.member, "/", key.stage);
 }
@@ -53,10 +49,22 @@ int64_t RunExecutor::Connect(const v1::TrainerHello& hello, SendToTrainer send) 
     if (hello.has_current() && !same_attempt) {
       send(StopMessage(hello.current(), "the lease is no longer yours"));
     }
-    fleet_.trainers()[id] = {hello, std::move(send), session, hello.draining()};
+    fleet_.trainers()[id] = {hello, std::move(send), session, hello.draining(), clock_.Now()};
   }
   Kick();
   return session;
+}
+
+void RunExecutor::OnHeard(const std::string& trainer) {
+  bool back = false;
+  {
+    MutexLock lock(mutex_);
+    const auto found = fleet_.trainers().find(trainer);
+    if (found == fleet_.trainers().end()) return;
+    back = clock_.Now() - found->second.last_heard >= options_.lease_ttl;
+    found->second.last_heard = clock_.Now();
+  }
+  if (back) Kick();  // it may have a task again
 }
 
 void RunExecutor::OnProgress(const std::string& trainer, const v1::TaskProgress& progress) {
@@ -127,6 +135,7 @@ absl::Status RunExecutor::ApplyCheckpoint(RunChange& change, Transaction& transa
                                           const v1::CommitCheckpointRequest& request) {
   const TaskKey key = KeyOf(request.lease());
   ATELIER_ASSIGN_OR_RETURN(v1::Task* const task, FencedTask(change, request.lease()));
+  if (request.digest().empty()) return absl::InvalidArgumentError("digest is missing");
   if (Before(request.cursor(), task->checkpoint_cursor())) {
     return absl::InvalidArgumentError("the checkpoint is behind the last one committed");
   }
@@ -136,7 +145,7 @@ absl::Status RunExecutor::ApplyCheckpoint(RunChange& change, Transaction& transa
   }
   ATELIER_ASSIGN_OR_RETURN(std::vector<CheckpointRow> rows, transaction.ListCheckpoints(key));
   const CheckpointRow added{rows.empty() ? 1 : rows.front().sequence + 1, request.digest(),
-                            request.best_weights_digest()};
+                            request.best_weights_digest(), request.cursor()};
   ATELIER_RETURN_IF_ERROR(transaction.AddCheckpoint(key, added));
   const std::string owner = CheckpointOwner(key, added.sequence);
   ATELIER_RETURN_IF_ERROR(transaction.AddReference(added.digest, owner));
@@ -171,6 +180,41 @@ absl::Status RunExecutor::CommitCheckpoint(const v1::CommitCheckpointRequest& re
     fleet_.Renew(request.lease(), clock_.Now() + options_.lease_ttl);
   }
   return status;
+}
+
+bool RunExecutor::IsIntact(const std::string& digest) {
+  const auto reader = artifacts_.Open(digest);
+  if (!reader.ok()) return false;
+  while (true) {
+    const auto piece = (*reader)->Read(size_t{1} << 20);
+    if (!piece.ok()) return false;
+    if (piece->empty()) return true;
+  }
+}
+
+absl::Status RunExecutor::DropDamagedCheckpoint(RunChange& change, Transaction& transaction,
+                                                const TaskKey& key, v1::Task& task, int64_t now) {
+  ATELIER_ASSIGN_OR_RETURN(const std::vector<CheckpointRow> rows, transaction.ListCheckpoints(key));
+  task.clear_checkpoint_digest();
+  task.clear_checkpoint_cursor();
+  for (const CheckpointRow& row : rows) {
+    if (row.cursor.epoch() >= 0 && IsIntact(row.digest)) {
+      task.set_checkpoint_digest(row.digest);
+      *task.mutable_checkpoint_cursor() = row.cursor;
+      break;
+    }
+    ATELIER_RETURN_IF_ERROR(transaction.RemoveCheckpoint(key, row.sequence));
+    ATELIER_RETURN_IF_ERROR(transaction.RemoveReferences(CheckpointOwner(key, row.sequence)));
+    change.maybe_unreferenced.push_back(row.digest);
+    if (!row.best_weights_digest.empty()) {
+      change.maybe_unreferenced.push_back(row.best_weights_digest);
+    }
+  }
+  ATELIER_RETURN_IF_ERROR(transaction.RemoveAppliedFrom(key, task.checkpoint_cursor()));
+  change.AddTaskEvent(
+      task, "the last checkpoint is damaged; going back to " + Position(task.checkpoint_cursor()),
+      now);
+  return absl::OkStatus();
 }
 
 absl::Status RunExecutor::ApplyFinish(RunChange& change, Transaction& transaction,
@@ -214,6 +258,12 @@ absl::Status RunExecutor::ApplyFinish(RunChange& change, Transaction& transactio
       task->set_not_before_unix_ms(now + BackoffAfter(FruitlessAttempts(*task)).count());
       change.AddTaskEvent(
           *task, absl::StrCat("attempt ", task->attempts_size(), " failed: ", request.error()), now);
+      // Reading a checkpoint takes its time: only an attempt that got nowhere gives a reason to.
+      if (FruitlessAttempts(*task) > 0 && !task->checkpoint_digest().empty() &&
+          !IsIntact(task->checkpoint_digest())) {
+        task->set_error_final(false);
+        return DropDamagedCheckpoint(change, transaction, key, *task, now);
+      }
       return absl::OkStatus();
     case v1::FinishTaskRequest::RELEASED:
     case v1::FinishTaskRequest::CANCELLED:

@@ -26,6 +26,8 @@ struct CheckpointRow {
   int64_t sequence = 0;
   std::string digest;
   std::string best_weights_digest;
+  // Where training goes on from it; epoch -1: written before this was kept.
+  v1::DataCursor cursor;
 };
 
 struct RequestRow {
@@ -50,6 +52,8 @@ class Transaction {
   // The ledger (P1). FailedPrecondition when a step of the task was applied before.
   virtual absl::Status AddAppliedStep(const TaskKey& key, int64_t lease_epoch,
                                       const v1::AppliedStep& step) = 0;
+  // Takes the steps from `cursor` on out of the ledger: their effect is lost with a checkpoint.
+  virtual absl::Status RemoveAppliedFrom(const TaskKey& key, const v1::DataCursor& cursor) = 0;
 
   // Sets and returns the event's number, 1 greater than the run's last.
   virtual absl::StatusOr<int64_t> AppendEvent(const std::string& run_id, v1::RunEvent event) = 0;

@@ -11,7 +11,7 @@
 namespace atelier::coordinator {
 namespace {
 
-constexpr int kSchemaVersion = 1;
+constexpr int kSchemaVersion = 2;
 constexpr int kBusyTimeoutMs = 5'000;
 
 constexpr char kSchema[] = R"sql(
@@ -20,6 +20,7 @@ CREATE TABLE tasks(run_id TEXT NOT NULL REFERENCES runs(run_id), ordinal INTEGER
   task BLOB NOT NULL, PRIMARY KEY(run_id, ordinal));
 CREATE TABLE checkpoints(run_id TEXT NOT NULL, member TEXT NOT NULL, stage TEXT NOT NULL,
   sequence INTEGER NOT NULL, digest TEXT NOT NULL, best_weights TEXT NOT NULL,
+  epoch INTEGER NOT NULL DEFAULT -1, step INTEGER NOT NULL DEFAULT 0,
   PRIMARY KEY(run_id, member, stage, sequence));
 CREATE TABLE applied(run_id TEXT NOT NULL, member TEXT NOT NULL, stage TEXT NOT NULL,
   epoch INTEGER NOT NULL, step INTEGER NOT NULL, lease_epoch INTEGER NOT NULL,
@@ -36,6 +37,11 @@ CREATE TABLE artifact_references(digest TEXT NOT NULL, owner TEXT NOT NULL,
 CREATE INDEX references_by_owner ON artifact_references(owner);
 CREATE TABLE requests(request_id TEXT PRIMARY KEY, payload_digest TEXT NOT NULL,
   response BLOB NOT NULL) WITHOUT ROWID;
+)sql";
+
+constexpr char kSchemaFrom1[] = R"sql(
+ALTER TABLE checkpoints ADD COLUMN epoch INTEGER NOT NULL DEFAULT -1;
+ALTER TABLE checkpoints ADD COLUMN step INTEGER NOT NULL DEFAULT 0;
 )sql";
 
 absl::Status Unreadable(std::string_view what) {
@@ -107,20 +113,25 @@ class SqliteTransaction final : public Transaction {
   absl::StatusOr<std::vector<CheckpointRow>> ListCheckpoints(const TaskKey& key) override {
     std::vector<CheckpointRow> rows;
     SQLite::Statement query = Prepare(
-        "SELECT sequence, digest, best_weights FROM checkpoints "
+        "SELECT sequence, digest, best_weights, epoch, step FROM checkpoints "
         "WHERE run_id = ? AND member = ? AND stage = ? ORDER BY sequence DESC",
         key.run_id, key.member, key.stage);
     while (query.executeStep()) {
-      rows.push_back({query.getColumn(0).getInt64(), query.getColumn(1).getString(),
-                      query.getColumn(2).getString()});
+      CheckpointRow& row = rows.emplace_back();
+      row.sequence = query.getColumn(0).getInt64();
+      row.digest = query.getColumn(1).getString();
+      row.best_weights_digest = query.getColumn(2).getString();
+      row.cursor.set_epoch(query.getColumn(3).getInt());
+      row.cursor.set_step(query.getColumn(4).getInt());
     }
     return rows;
   }
 
   absl::Status AddCheckpoint(const TaskKey& key, const CheckpointRow& row) override {
     SQLite::Statement statement =
-        Prepare("INSERT INTO checkpoints VALUES(?, ?, ?, ?, ?, ?)", key.run_id, key.member,
-                key.stage, row.sequence, row.digest, row.best_weights_digest);
+        Prepare("INSERT INTO checkpoints VALUES(?, ?, ?, ?, ?, ?, ?, ?)", key.run_id, key.member,
+                key.stage, row.sequence, row.digest, row.best_weights_digest, row.cursor.epoch(),
+                row.cursor.step());
     statement.exec();
     return absl::OkStatus();
   }
@@ -144,6 +155,15 @@ class SqliteTransaction final : public Transaction {
       return absl::FailedPreconditionError(absl::StrCat("epoch ", step.epoch(), " step ",
                                                         step.step(), " was applied before"));
     }
+    return absl::OkStatus();
+  }
+
+  absl::Status RemoveAppliedFrom(const TaskKey& key, const v1::DataCursor& cursor) override {
+    SQLite::Statement statement = Prepare(
+        "DELETE FROM applied WHERE run_id = ? AND member = ? AND stage = ? "
+        "AND (epoch, step) >= (?, ?)",
+        key.run_id, key.member, key.stage, cursor.epoch(), cursor.step());
+    statement.exec();
     return absl::OkStatus();
   }
 
@@ -325,9 +345,9 @@ absl::StatusOr<std::unique_ptr<Store>> OpenSqliteStore(
                                                         version, ", this one knows ", kSchemaVersion,
                                                         "); use that version"));
     }
-    if (version == 0) {
+    if (version < kSchemaVersion) {
       SQLite::Transaction transaction(*db);
-      db->exec(kSchema);
+      db->exec(version == 0 ? kSchema : kSchemaFrom1);
       db->exec("PRAGMA user_version = " + std::to_string(kSchemaVersion));
       transaction.commit();
     }

@@ -79,6 +79,10 @@ class WorkReactor final : public grpc::ServerBidiReactor<v1::TrainerMessage, v1:
       MutexLock lock(outbox_->mutex);
       outbox_->reactor = nullptr;
     }
+    {
+      // End() on another thread may still hold the lock under which it finished the stream.
+      MutexLock lock(mutex_);
+    }
     if (!trainer_id_.empty()) executor_.Disconnect(trainer_id_, session_);
     delete this;
   }
@@ -103,6 +107,7 @@ class WorkReactor final : public grpc::ServerBidiReactor<v1::TrainerMessage, v1:
     if (trainer_id_.empty()) {
       return {grpc::StatusCode::INVALID_ARGUMENT, "the first message must be hello"};
     }
+    executor_.OnHeard(trainer_id_);
     if (message.has_progress()) executor_.OnProgress(trainer_id_, message.progress());
     if (message.has_draining()) executor_.OnDraining(trainer_id_);
     return grpc::Status::OK;
