@@ -1,0 +1,168 @@
+// Artifacts and ensemble versions over the wire.
+#include <fstream>
+
+#include "common/concurrency/mutex.h"
+#include "tests/integration/coordinator/server_fixture.h"
+
+namespace atelier::coordinator {
+namespace {
+
+using ::atelier::testing::IsOk;
+using ::atelier::testing::IsOkAndHolds;
+using ::atelier::testing::StatusIs;
+using ::testing::HasSubstr;
+
+class RegistryServerTest : public ServerTest {
+ protected:
+  static std::string MakeBytes(size_t size) {
+    std::string bytes(size, '\0');
+    uint32_t state = 1;
+    for (char& byte : bytes) {
+      state = state * 1664525U + 1013904223U;
+      byte = static_cast<char>(state >> 24);
+    }
+    return bytes;
+  }
+  std::filesystem::path FileOf(const std::string& digest) {
+    return dir_.path() / "artifacts" / digest.substr(0, 2) / digest;
+  }
+  // Uploads by hand: the messages as they are, then the answer.
+  absl::Status Upload(const std::vector<v1::PutArtifactRequest>& messages) {
+    grpc::ClientContext context;
+    context.set_deadline(std::chrono::system_clock::now() + kPatience);
+    v1::PutArtifactResponse response;
+    auto writer = registry_stub_->PutArtifact(&context, &response);
+    for (const v1::PutArtifactRequest& message : messages) {
+      if (!writer->Write(message)) break;
+    }
+    writer->WritesDone();
+    return rpc::FromGrpcStatus(writer->Finish());
+  }
+  static v1::PutArtifactRequest Header(const std::string& digest, int64_t size) {
+    v1::PutArtifactRequest request;
+    request.mutable_header()->set_digest(digest);
+    request.mutable_header()->set_size(size);
+    return request;
+  }
+  static v1::PutArtifactRequest Chunk(const std::string& bytes) {
+    v1::PutArtifactRequest request;
+    request.set_chunk(bytes);
+    return request;
+  }
+  v1::EnsembleVersion MakeEnsemble(const std::string& name) {
+    v1::EnsembleVersion ensemble;
+    ensemble.set_name(name);
+    ensemble.add_classes("jay");
+    v1::EnsembleMember& member = *ensemble.add_members();
+    member.set_name("a");
+    member.mutable_model()->set_classes(1);
+    member.set_weights_digest(*registry_->PutBytes("weights"));
+    return ensemble;
+  }
+};
+
+TEST_F(RegistryServerTest, TwentyMebibytesGoThereAndBack) {
+  const std::string bytes = MakeBytes((20 << 20) + 1);
+  ASSERT_OK_AND_ASSIGN(const std::string digest, registry_->PutBytes(bytes));
+  EXPECT_EQ(digest, Sha256Hex(bytes));
+  EXPECT_THAT(registry_->Exists(digest), IsOkAndHolds(true));
+  ASSERT_OK_AND_ASSIGN(const std::string back, registry_->GetBytes(digest));
+  EXPECT_TRUE(back == bytes);  // no dump of 20 MiB when it is not
+  EXPECT_THAT(registry_->PutBytes(bytes), IsOkAndHolds(digest));
+  EXPECT_THAT(registry_->GetBytes(Sha256Hex("other")), StatusIs(absl::StatusCode::kNotFound));
+}
+
+TEST_F(RegistryServerTest, ADownloadGoesOnAtAnOffset) {
+  const std::string bytes = MakeBytes(3 << 20);
+  v1::GetArtifactRequest request;
+  request.set_digest(*registry_->PutBytes(bytes));
+  request.set_offset(1'000'003);
+  grpc::ClientContext context;
+  auto reader = registry_stub_->GetArtifact(&context, request);
+  std::string back;
+  v1::GetArtifactResponse response;
+  ASSERT_TRUE(reader->Read(&response));
+  EXPECT_EQ(response.header().size(), 3 << 20);
+  while (reader->Read(&response)) back += response.chunk();
+  EXPECT_TRUE(reader->Finish().ok());
+  EXPECT_TRUE(back == bytes.substr(1'000'003));
+}
+
+TEST_F(RegistryServerTest, DamagedBytesAreDataLossAndTheNextGoodRequestSucceeds) {
+  const std::string bytes = MakeBytes(1 << 20);  // a whole number of chunks
+  ASSERT_OK_AND_ASSIGN(const std::string flipped, registry_->PutBytes(bytes));
+  ASSERT_OK_AND_ASSIGN(const std::string cut, registry_->PutBytes(bytes + "x"));
+  ASSERT_OK_AND_ASSIGN(const std::string good, registry_->PutBytes("good"));
+  {
+    std::fstream file(FileOf(flipped), std::ios::in | std::ios::out | std::ios::binary);
+    file.seekp(700'000);
+    file.put(static_cast<char>(~bytes[700'000]));
+  }
+  std::filesystem::resize_file(FileOf(cut), 500'000);
+  EXPECT_THAT(registry_->GetBytes(flipped), StatusIs(absl::StatusCode::kDataLoss));
+  EXPECT_THAT(registry_->GetBytes(cut), StatusIs(absl::StatusCode::kDataLoss));
+  EXPECT_THAT(registry_->GetBytes(good), IsOkAndHolds("good"));
+}
+
+TEST_F(RegistryServerTest, WrongUploadsAreRefusedAndLeaveNothing) {
+  const std::string digest = Sha256Hex("bytes");
+  const auto invalid = StatusIs(absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(Upload({}), invalid);
+  EXPECT_THAT(Upload({Chunk("bytes")}), invalid);
+  EXPECT_THAT(Upload({Header(digest, 5), Header(digest, 5)}), invalid);
+  EXPECT_THAT(Upload({Header(digest, 5), Chunk("byte")}), invalid);    // too short
+  EXPECT_THAT(Upload({Header(digest, 5), Chunk("bytes!")}), invalid);  // too long
+  EXPECT_THAT(Upload({Header(digest, 5), Chunk("bytez")}), invalid);   // other bytes
+  EXPECT_THAT(Upload({Header("../../etc/passwd", 5), Chunk("bytes")}), invalid);
+  EXPECT_THAT(Upload({Header(digest, int64_t{5} << 30)}),
+              StatusIs(absl::StatusCode::kResourceExhausted));
+  EXPECT_THAT(Upload({Header(Sha256Hex(MakeBytes(2 << 20)), 2 << 20), Chunk(MakeBytes(2 << 20))}),
+              StatusIs(absl::StatusCode::kResourceExhausted, HasSubstr("chunk")));
+  EXPECT_THAT(registry_->Exists(digest), IsOkAndHolds(false));
+  EXPECT_THAT(Upload({Header(digest, 5), Chunk("by"), Chunk("tes")}), IsOk());
+  EXPECT_THAT(registry_->GetBytes(digest), IsOkAndHolds("bytes"));
+}
+
+TEST_F(RegistryServerTest, WatchingSeesThePromotedVersionAndEachPromotion) {
+  Mutex mutex;
+  CondVar changed;
+  std::vector<std::string> seen;
+  const auto see = [&](const v1::PromotedEnsemble& promoted) {
+    MutexLock lock(mutex);
+    seen.push_back(promoted.ensemble().name() + "@" +
+                   std::to_string(promoted.ensemble().version()));
+    changed.NotifyAll();
+  };
+  const auto wait_for = [&](size_t count) {
+    MutexLock lock(mutex);
+    return changed.WaitFor(mutex, kPatience, [&] { return seen.size() >= count; });
+  };
+  const auto watch = registry_->WatchPromoted("birds", see);  // before there is any
+  ASSERT_THAT(registry_->Publish(MakeEnsemble("birds"), false), IsOk());
+  ASSERT_TRUE(wait_for(1));
+  ASSERT_THAT(registry_->Publish(MakeEnsemble("birds"), false), IsOk());  // not promoted
+  ASSERT_THAT(registry_->Publish(MakeEnsemble("cats"), true), IsOk());    // another name
+  ASSERT_THAT(registry_->Publish(MakeEnsemble("birds"), true), IsOk());
+  ASSERT_TRUE(wait_for(2));
+  ASSERT_THAT(registry_->Promote("birds", 2), IsOk());
+  ASSERT_TRUE(wait_for(3));
+  {
+    MutexLock lock(mutex);
+    EXPECT_THAT(seen, ::testing::ElementsAre("birds@1", "birds@3", "birds@2"));
+    seen.clear();
+  }
+  const auto any = registry_->WatchPromoted("", see);
+  ASSERT_TRUE(wait_for(1));
+  MutexLock lock(mutex);
+  EXPECT_EQ(seen[0], "birds@2");  // the name promoted last
+}
+
+TEST_F(RegistryServerTest, AnUnknownVersionNamesThoseThereAre) {
+  ASSERT_THAT(registry_->Publish(MakeEnsemble("birds"), false), IsOk());
+  EXPECT_THAT(registry_->GetEnsemble("birds", 9),
+              StatusIs(absl::StatusCode::kNotFound, HasSubstr("published: birds@1")));
+  EXPECT_THAT(registry_->Promote("cats", 1), StatusIs(absl::StatusCode::kNotFound));
+}
+
+}  // namespace
+}  // namespace atelier::coordinator
