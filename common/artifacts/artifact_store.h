@@ -1,5 +1,6 @@
-// Content-addressed bytes: initial weights, checkpoints, weights, probabilities. An artifact is named
-// by its SHA-256 and never changes, so a reader sees all of it or NOT_FOUND, never a torn one.
+// Content-addressed bytes: initial weights, checkpoints, weights, probabilities. An artifact is
+// named by its SHA-256 and never changes, so a reader sees all of it or NOT_FOUND, never a torn
+// one.
 #pragma once
 
 #include <cstdint>

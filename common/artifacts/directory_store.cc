@@ -20,8 +20,7 @@ namespace {
 namespace fs = std::filesystem;
 
 absl::Status Damaged(const std::string& digest) {
-  return absl::DataLossError(
-      absl::StrCat("the stored bytes of artifact ", digest, " are damaged"));
+  return absl::DataLossError(absl::StrCat("the stored bytes of artifact ", digest, " are damaged"));
 }
 
 class Writer final : public ArtifactWriter {
@@ -118,7 +117,7 @@ class DirectoryStore final : public ArtifactStore {
       if (errno == ENOENT) return absl::NotFoundError("no artifact " + digest);
       return Damaged(digest);
     }
-    struct stat info {};
+    struct stat info{};
     if (::fstat(fd, &info) != 0 || !S_ISREG(info.st_mode)) {
       ::close(fd);
       return Damaged(digest);

@@ -46,7 +46,8 @@ class MemoryStore final : public ArtifactStore {
         : store_(store), digest_(std::move(digest)), size_(size) {}
     absl::Status Append(std::string_view bytes) override {
       if (static_cast<int64_t>(bytes_.size() + bytes.size()) > size_) {
-        return absl::InvalidArgumentError(absl::StrCat("more than the announced ", size_, " bytes"));
+        return absl::InvalidArgumentError(
+            absl::StrCat("more than the announced ", size_, " bytes"));
       }
       bytes_.append(bytes);
       return absl::OkStatus();
@@ -69,7 +70,8 @@ class MemoryStore final : public ArtifactStore {
 
   class Reader final : public ArtifactReader {
    public:
-    Reader(Bytes bytes, int64_t offset) : bytes_(std::move(bytes)), at_(static_cast<size_t>(offset)) {}
+    Reader(Bytes bytes, int64_t offset)
+        : bytes_(std::move(bytes)), at_(static_cast<size_t>(offset)) {}
     int64_t size() const override { return static_cast<int64_t>(bytes_->size()); }
     absl::StatusOr<std::string> Read(size_t max_bytes) override {
       std::string piece = bytes_->substr(at_, max_bytes);

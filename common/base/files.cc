@@ -63,7 +63,7 @@ fs::path HomeOr(const char* below) {
 absl::StatusOr<std::string> ReadFile(const fs::path& path, uint64_t max_bytes) {
   const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
   if (fd < 0) return ErrnoStatus(errno, "opening", path);
-  struct stat info {};
+  struct stat info{};
   absl::Status status;
   std::string bytes;
   if (::fstat(fd, &info) != 0) {
@@ -72,9 +72,9 @@ absl::StatusOr<std::string> ReadFile(const fs::path& path, uint64_t max_bytes) {
     status = absl::InvalidArgumentError(
         absl::StrCat("reading ", path.filename().string(), ": not a regular file"));
   } else if (static_cast<uint64_t>(info.st_size) > max_bytes) {
-    status = absl::ResourceExhaustedError(absl::StrCat(path.filename().string(), " has ",
-                                                       info.st_size, " bytes; at most ", max_bytes,
-                                                       " are read"));
+    status =
+        absl::ResourceExhaustedError(absl::StrCat(path.filename().string(), " has ", info.st_size,
+                                                  " bytes; at most ", max_bytes, " are read"));
   } else {
     bytes.resize(static_cast<size_t>(info.st_size));
     size_t done = 0;
@@ -178,9 +178,9 @@ absl::StatusOr<std::unique_ptr<DirectoryLock>> DirectoryLock::Acquire(const fs::
   if (fd < 0) return ErrnoStatus(errno, "opening", path);
   if (::flock(fd, LOCK_EX | LOCK_NB) != 0) {
     ::close(fd);
-    return absl::FailedPreconditionError(
-        absl::StrCat("another process is using ", dir.filename().string(),
-                     "; wait for it or choose another folder"));
+    return absl::FailedPreconditionError(absl::StrCat("another process is using ",
+                                                      dir.filename().string(),
+                                                      "; wait for it or choose another folder"));
   }
   return std::unique_ptr<DirectoryLock>(new DirectoryLock(fd));
 }

@@ -12,7 +12,8 @@ namespace atelier {
 enum class LogLevel { kDebug = 0, kInfo = 1, kWarning = 2, kError = 3 };
 
 // The name printed in every line of this process (e.g. "trainer"), and the least level printed
-// (default kInfo; the environment's ATELIER_LOG_LEVEL=debug|info|warning|error wins). Call from main.
+// (default kInfo; the environment's ATELIER_LOG_LEVEL=debug|info|warning|error wins). Call from
+// main.
 void SetLogName(std::string_view name);
 void SetLogLevel(LogLevel level);
 bool LogEnabled(LogLevel level);

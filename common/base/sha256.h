@@ -1,4 +1,5 @@
-// SHA-256 (FIPS 180-4) over OpenSSL. A digest is written as 64 lower-case hex characters everywhere.
+// SHA-256 (FIPS 180-4) over OpenSSL. A digest is written as 64 lower-case hex characters
+// everywhere.
 #pragma once
 
 #include <memory>

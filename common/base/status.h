@@ -34,10 +34,10 @@ const absl::Status& ToStatus(const absl::StatusOr<T>& s) {
 // (The line in the name lets a lambda with its own use stand inside `expr`.)
 #define ATELIER_RETURN_IF_ERROR(expr) \
   ATELIER_RETURN_IF_ERROR_IMPL_(ATELIER_CONCAT_(atelier_status_, __LINE__), expr)
-#define ATELIER_RETURN_IF_ERROR_IMPL_(status, expr)                  \
-  do {                                                               \
-    auto&& status = (expr);                                          \
-    if (!status.ok()) return ::atelier::internal::ToStatus(status);  \
+#define ATELIER_RETURN_IF_ERROR_IMPL_(status, expr)                 \
+  do {                                                              \
+    auto&& status = (expr);                                         \
+    if (!status.ok()) return ::atelier::internal::ToStatus(status); \
   } while (false)
 
 // `lhs` may be a declaration: ATELIER_ASSIGN_OR_RETURN(auto image, DecodeImage(bytes));

@@ -31,9 +31,8 @@ class BoundedQueue {
   // Blocks while empty. Nothing when closed and drained.
   std::optional<T> Pop() {
     MutexLock lock(mutex_);
-    items_ready_.Wait(mutex_, [&]() ABSL_NO_THREAD_SAFETY_ANALYSIS {
-      return closed_ || !items_.empty();
-    });
+    items_ready_.Wait(mutex_,
+                      [&]() ABSL_NO_THREAD_SAFETY_ANALYSIS { return closed_ || !items_.empty(); });
     return PopLocked();
   }
   std::optional<T> TryPop() {

@@ -31,8 +31,8 @@ void OnSignal(int signal) {
 struct ShutdownSignals::State {
   std::function<void(int)> on_signal;
   int read_end = -1;
-  struct sigaction old_interrupt {};
-  struct sigaction old_terminate {};
+  struct sigaction old_interrupt{};
+  struct sigaction old_terminate{};
   std::thread waiter;
   std::thread handler;
 };
@@ -61,7 +61,7 @@ ShutdownSignals::ShutdownSignals(std::function<void(int signal)> on_signal)
       }
     }
   });
-  struct sigaction action {};
+  struct sigaction action{};
   action.sa_handler = OnSignal;
   action.sa_flags = SA_RESTART;
   sigemptyset(&action.sa_mask);

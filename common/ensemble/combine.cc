@@ -14,10 +14,9 @@ absl::StatusOr<Probabilities> FromMatrix(const v1::Matrix& matrix) {
   }
   const size_t count = static_cast<size_t>(matrix.rows()) * static_cast<size_t>(matrix.columns());
   if (matrix.data().size() != count * sizeof(float)) {
-    return absl::InvalidArgumentError(absl::StrCat("matrix of ", matrix.rows(), " x ",
-                                                   matrix.columns(), " float32 needs ",
-                                                   count * sizeof(float), " bytes, has ",
-                                                   matrix.data().size()));
+    return absl::InvalidArgumentError(
+        absl::StrCat("matrix of ", matrix.rows(), " x ", matrix.columns(), " float32 needs ",
+                     count * sizeof(float), " bytes, has ", matrix.data().size()));
   }
   Probabilities result{matrix.rows(), matrix.columns(), std::vector<float>(count)};
   std::memcpy(result.values.data(), matrix.data().data(), matrix.data().size());

@@ -51,8 +51,7 @@ Interval WilsonInterval(int successes, int n) {
   const double z2 = kZ95 * kZ95;
   const double denominator = 1.0 + z2 / n;
   const double centre = (p + z2 / (2.0 * n)) / denominator;
-  const double half =
-      kZ95 * std::sqrt(p * (1.0 - p) / n + z2 / (4.0 * n * n)) / denominator;
+  const double half = kZ95 * std::sqrt(p * (1.0 - p) / n + z2 / (4.0 * n * n)) / denominator;
   return {std::max(0.0, centre - half), std::min(1.0, centre + half)};
 }
 

@@ -16,10 +16,10 @@ struct Interval {
 
 struct Metrics {
   int images = 0;
-  double accuracy = 0;             // 0..1
-  double log_loss = 0;             // natural log; probabilities clipped to [1e-7, 1 - 1e-7] as Keras does
-  Interval accuracy_interval;      // 95 % Wilson
-  std::vector<int> confusion;      // [columns, columns] row-major; rows are the truth
+  double accuracy = 0;  // 0..1
+  double log_loss = 0;  // natural log; probabilities clipped to [1e-7, 1 - 1e-7] as Keras does
+  Interval accuracy_interval;  // 95 % Wilson
+  std::vector<int> confusion;  // [columns, columns] row-major; rows are the truth
 };
 
 // `labels`: class ids, one a row. InvalidArgument on a wrong count or a label out of range. No

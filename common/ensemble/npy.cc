@@ -43,7 +43,8 @@ absl::StatusOr<Parsed> Parse(std::string_view bytes, const std::string& type) {
   if (bytes.size() < kMagic.size() + 2 || bytes.substr(0, kMagic.size()) != kMagic) {
     return Bad("not a version 1.0 file");
   }
-  const size_t length = static_cast<uint8_t>(bytes[8]) | static_cast<size_t>(static_cast<uint8_t>(bytes[9])) << 8;
+  const size_t length =
+      static_cast<uint8_t>(bytes[8]) | static_cast<size_t>(static_cast<uint8_t>(bytes[9])) << 8;
   if (length > kMaxHeader || bytes.size() < 10 + length) return Bad("cut within its header");
   const std::string header(bytes.substr(10, length));
   static const std::regex pattern(
@@ -58,7 +59,8 @@ absl::StatusOr<Parsed> Parse(std::string_view bytes, const std::string& type) {
   const std::string shape = match[3];
   for (std::sregex_iterator it(shape.begin(), shape.end(), number), end; it != end; ++it) {
     int64_t value = 0;
-    if (!absl::SimpleAtoi(it->str(), &value) || value > int64_t{1} << 31) return Bad("shape too big");
+    if (!absl::SimpleAtoi(it->str(), &value) || value > int64_t{1} << 31)
+      return Bad("shape too big");
     parsed.shape.push_back(value);
     count *= value;
     if (count > int64_t{1} << 31) return Bad("shape too big");

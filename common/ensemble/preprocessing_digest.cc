@@ -12,9 +12,8 @@ std::string PreprocessingDigest(const v1::EnsembleVersion& ensemble) {
     const v1::ModelSpec& model = member.model();
     const v1::Scaling scaling =
         model.scaling() == v1::SCALING_UNSPECIFIED ? v1::AUTO : model.scaling();
-    const v1::ResizeFilter filter = model.image().filter() == v1::RESIZE_FILTER_UNSPECIFIED
-                                        ? v1::AREA
-                                        : model.image().filter();
+    const v1::ResizeFilter filter =
+        model.image().filter() == v1::RESIZE_FILTER_UNSPECIFIED ? v1::AREA : model.image().filter();
     const int channels = model.image().channels() == 0 ? 3 : model.image().channels();
     absl::StrAppend(&text, model.backbone(), " ", v1::Scaling_Name(scaling), " ",
                     v1::ResizeFilter_Name(filter), " ", model.image().size(), " ", channels, "\n");

@@ -103,8 +103,8 @@ class InProcessChannelsImpl final : public InProcessChannels {
 
   void Add(std::string_view name, grpc::Server& server) override {
     const grpc::ChannelArguments arguments = Arguments(options_);
-    auto channel = server.experimental().InProcessChannelWithInterceptors(
-        arguments, Interceptors(options_));
+    auto channel =
+        server.experimental().InProcessChannelWithInterceptors(arguments, Interceptors(options_));
     MutexLock lock(mutex_);
     channels_[std::string(kInProcessPrefix) + std::string(name)] = std::move(channel);
   }

@@ -18,7 +18,8 @@ namespace atelier::rpc {
 class ChannelFactory {
  public:
   virtual ~ChannelFactory() = default;
-  // Never blocks; a wrong address shows as UNAVAILABLE at the first call. Channels are cached by address.
+  // Never blocks; a wrong address shows as UNAVAILABLE at the first call. Channels are cached by
+  // address.
   virtual std::shared_ptr<grpc::Channel> Connect(const std::string& address) = 0;
 };
 

@@ -37,11 +37,11 @@ class HttpServerImpl final : public HttpServer {
       response.set_content(prometheus::TextSerializer().Serialize(metrics->Collect()),
                            "text/plain; version=0.0.4");
     });
-    port_ = port == 0 ? server_.bind_to_any_port(host)
-                      : (server_.bind_to_port(host, port) ? port : -1);
+    port_ =
+        port == 0 ? server_.bind_to_any_port(host) : (server_.bind_to_port(host, port) ? port : -1);
     if (port_ <= 0) {
-      return absl::FailedPreconditionError(
-          absl::StrCat("HTTP port ", port, " on ", host, " is taken; choose another --listen port"));
+      return absl::FailedPreconditionError(absl::StrCat("HTTP port ", port, " on ", host,
+                                                        " is taken; choose another --listen port"));
     }
     thread_ = std::thread([this] { server_.listen_after_bind(); });
     // stop() before the accept loop runs would be lost.

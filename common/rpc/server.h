@@ -1,4 +1,5 @@
-// A gRPC server with the limits of RELIABILITY, health, reflection, metrics over HTTP and a clean stop.
+// A gRPC server with the limits of RELIABILITY, health, reflection, metrics over HTTP and a clean
+// stop.
 #pragma once
 
 #include <chrono>
@@ -33,8 +34,8 @@ struct ServerOptions {
   std::chrono::milliseconds connection_idle{300'000};
   std::chrono::milliseconds connection_age{1'800'000};
   std::chrono::milliseconds connection_age_grace{60'000};
-  // What to serve (a prometheus::Registry is one) at http://HOST:(gRPC port + 1000)/metrics; unset: no HTTP. With port 0 (or when
-  // `http_port` >= 0) HTTP listens on http_port (0 = free).
+  // What to serve (a prometheus::Registry is one) at http://HOST:(gRPC port + 1000)/metrics; unset:
+  // no HTTP. With port 0 (or when `http_port` >= 0) HTTP listens on http_port (0 = free).
   std::shared_ptr<prometheus::Collectable> metrics;
   int http_port = -1;
 };

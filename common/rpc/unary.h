@@ -17,9 +17,8 @@ template <typename Work>
 grpc::ServerUnaryReactor* RunUnary(grpc::CallbackServerContext* context, WorkerPool& pool,
                                    Work work) {
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  const bool accepted = pool.Submit([reactor, work = std::move(work)]() mutable {
-    reactor->Finish(ToGrpcStatus(work()));
-  });
+  const bool accepted = pool.Submit(
+      [reactor, work = std::move(work)]() mutable { reactor->Finish(ToGrpcStatus(work())); });
   if (!accepted) reactor->Finish({grpc::StatusCode::UNAVAILABLE, "shutting down; try again"});
   return reactor;
 }

@@ -19,8 +19,9 @@ namespace {
 
 constexpr std::chrono::milliseconds kRetryPause{250};
 
-// Replicas in the order of preference for one plan: rendezvous hashing (Thaler, Ravishankar 1998), so
-// that every trainer on a plan asks the same replica first, and few move when replicas come and go.
+// Replicas in the order of preference for one plan: rendezvous hashing (Thaler, Ravishankar 1998),
+// so that every trainer on a plan asks the same replica first, and few move when replicas come and
+// go.
 std::vector<std::string> ByPreference(std::vector<std::string> addresses, const std::string& plan) {
   std::vector<std::pair<std::string, std::string>> ranked;
   for (std::string& address : addresses) {
@@ -65,12 +66,13 @@ class BatchStreamImpl final : public BatchStream {
     const auto give_up = std::chrono::steady_clock::now() + patience_;
     while (true) {
       if (cancelled()) return absl::CancelledError("the batch stream was cancelled");
-      if (reader_ == nullptr && !Connect()) return absl::UnavailableError("no data-service is known");
+      if (reader_ == nullptr && !Connect())
+        return absl::UnavailableError("no data-service is known");
       v1::Batch batch;
       if (reader_->Read(&batch)) {
         if (batch.step() != request_.first_step()) {
-          return absl::DataLossError(absl::StrCat("step ", batch.step(), " came, expected ",
-                                                  request_.first_step()));
+          return absl::DataLossError(
+              absl::StrCat("step ", batch.step(), " came, expected ", request_.first_step()));
         }
         request_.set_first_step(batch.step() + 1);
         tried_ = 0;
@@ -107,7 +109,8 @@ class BatchStreamImpl final : public BatchStream {
     const std::string& address = ordered[tried_ % ordered.size()];
     auto stub = v1::DataService::NewStub(channels_->Connect(address));
     MutexLock lock(mutex_);
-    // A stream lives as long as its reader computes; liveness is keepalive's and the lease's business.
+    // A stream lives as long as its reader computes; liveness is keepalive's and the lease's
+    // business.
     context_ = std::make_unique<grpc::ClientContext>();
     reader_ = stub->StreamBatches(context_.get(), request_);
     if (cancelled_) context_->TryCancel();
@@ -127,8 +130,7 @@ class BatchStreamImpl final : public BatchStream {
     const size_t replicas = std::max<size_t>(1, addresses_->Get().size());
     if (tried_ % replicas != 0) return;
     MutexLock lock(mutex_);
-    wake_.WaitFor(mutex_, kRetryPause,
-                  [&]() ABSL_NO_THREAD_SAFETY_ANALYSIS { return cancelled_; });
+    wake_.WaitFor(mutex_, kRetryPause, [&]() ABSL_NO_THREAD_SAFETY_ANALYSIS { return cancelled_; });
   }
 
   const std::shared_ptr<rpc::ChannelFactory> channels_;

@@ -20,7 +20,8 @@ static_assert(std::endian::native == std::endian::little, "digests are over litt
 std::string BatchDigest(const vision::AssembledBatch& batch) {
   Sha256 hash;
   hash.Update(batch.pixels);
-  hash.Update({reinterpret_cast<const char*>(batch.labels.data()), batch.labels.size() * sizeof(float)});
+  hash.Update(
+      {reinterpret_cast<const char*>(batch.labels.data()), batch.labels.size() * sizeof(float)});
   hash.Update({reinterpret_cast<const char*>(batch.sample_ids.data()),
                batch.sample_ids.size() * sizeof(uint32_t)});
   return hash.FinishHex();
@@ -72,9 +73,8 @@ int64_t BatchProducer::batch_bytes() const {
 
 absl::StatusOr<std::shared_ptr<const vision::Image>> BatchProducer::Picture(uint32_t sample) const {
   const v1::ImageSpec& image = plan_.image();
-  const std::string key =
-      absl::StrCat(dataset_->samples[sample].sha256(), "/", image.size(), "/",
-                   static_cast<int>(image.filter()), "/", image.channels());
+  const std::string key = absl::StrCat(dataset_->samples[sample].sha256(), "/", image.size(), "/",
+                                       static_cast<int>(image.filter()), "/", image.channels());
   return cache_.Get(key, [&]() -> absl::StatusOr<vision::Image> {
     ATELIER_ASSIGN_OR_RETURN(const std::string bytes, catalog_.ReadSample(*dataset_, sample));
     ATELIER_ASSIGN_OR_RETURN(const vision::Image decoded,
@@ -87,9 +87,10 @@ absl::StatusOr<v1::Batch> BatchProducer::Produce(int step) const {
   const bool labeled = plan_.subset() != v1::TEST;
   const vision::LabelView labels{dataset_->class_of_sample,
                                  labeled ? static_cast<int32_t>(dataset_->classes.size()) : 0};
-  ATELIER_ASSIGN_OR_RETURN(vision::AssembledBatch assembled,
-                           vision::AssembleBatch(plan_, epoch_plan_, step, labels,
-                                                 [this](uint32_t sample) { return Picture(sample); }));
+  ATELIER_ASSIGN_OR_RETURN(
+      vision::AssembledBatch assembled,
+      vision::AssembleBatch(plan_, epoch_plan_, step, labels,
+                            [this](uint32_t sample) { return Picture(sample); }));
   v1::Batch batch;
   batch.set_epoch(static_cast<int>(epoch_plan_.epoch()));
   batch.set_step(step);

@@ -30,7 +30,8 @@ absl::StatusOr<std::vector<std::string>> ChooseClasses(
   std::sort(sorted.begin(), sorted.end());
   if (sorted != found.class_names) {
     std::string names;
-    for (const std::string& name : found.class_names) absl::StrAppend(&names, names.empty() ? "" : ", ", name);
+    for (const std::string& name : found.class_names)
+      absl::StrAppend(&names, names.empty() ? "" : ", ", name);
     return absl::InvalidArgumentError(
         absl::StrCat("classes: the list must name exactly the classes found: ", names));
   }
@@ -42,9 +43,9 @@ absl::Status CheckBudget(const Dataset& dataset, double asked) {
   const auto bad = dataset.quarantined.size();
   if (dataset.files == 0) return absl::InvalidArgumentError("the dataset has no files");
   if (static_cast<double>(bad) <= budget * dataset.files || budget >= 1) return absl::OkStatus();
-  std::string text = absl::StrFormat(
-      "%d of %d files are no usable pictures, more than the budget of %.1f %%", bad, dataset.files,
-      100 * budget);
+  std::string text =
+      absl::StrFormat("%d of %d files are no usable pictures, more than the budget of %.1f %%", bad,
+                      dataset.files, 100 * budget);
   for (size_t i = 0; i < bad && i < 3; ++i) {
     absl::StrAppend(&text, i == 0 ? ": " : "; ", dataset.quarantined[i].file(), " (",
                     dataset.quarantined[i].reason(), ")");
@@ -69,7 +70,9 @@ absl::StatusOr<std::unique_ptr<Catalog>> Catalog::Create(const fs::path& root,
                                                          int threads) {
   if (!root.is_absolute()) {
     return absl::InvalidArgumentError(
-        absl::StrCat("--root ", root.string(), " is relative; give an absolute path (with docker-compose: ATELIER_DATA_DIR=/absolute/DIR)"));
+        absl::StrCat("--root ", root.string(),
+                     " is relative; give an absolute path (with docker-compose: "
+                     "ATELIER_DATA_DIR=/absolute/DIR)"));
   }
   std::error_code error;
   fs::path canonical = fs::canonical(root, error);
@@ -99,7 +102,7 @@ Catalog::FileRecord Catalog::Examine(const fs::path& path) const {
 }
 
 Catalog::FileRecord Catalog::ExamineCached(const fs::path& path) {
-  struct stat info {};
+  struct stat info{};
   if (::stat(path.c_str(), &info) != 0) {
     FileRecord record;
     record.reason = "missing";
@@ -185,9 +188,8 @@ absl::StatusOr<std::shared_ptr<const Dataset>> Catalog::Describe(
     sample.set_sha256(record.sha256);
     sample.set_test(file.test);
     const auto label = std::find(dataset->classes.begin(), dataset->classes.end(), file.class_name);
-    sample.set_class_id(label == dataset->classes.end()
-                            ? -1
-                            : static_cast<int>(label - dataset->classes.begin()));
+    sample.set_class_id(
+        label == dataset->classes.end() ? -1 : static_cast<int>(label - dataset->classes.begin()));
     dataset->class_of_sample.push_back(sample.class_id());
   }
   ATELIER_RETURN_IF_ERROR(CheckBudget(*dataset, request.bad_sample_budget()));
@@ -226,8 +228,7 @@ absl::StatusOr<std::string> Catalog::ReadSample(const Dataset& dataset, uint32_t
   ATELIER_ASSIGN_OR_RETURN(std::string bytes,
                            ReadFile(path, static_cast<uint64_t>(limits_.max_bytes)));
   if (Sha256Hex(bytes) != entry.sha256()) {
-    return absl::FailedPreconditionError(entry.file() +
-                                         " changed since the dataset was described");
+    return absl::FailedPreconditionError(entry.file() + " changed since the dataset was described");
   }
   return bytes;
 }

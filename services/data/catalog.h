@@ -22,11 +22,11 @@ struct Dataset {
   v1::DatasetLayout layout = v1::DATASET_LAYOUT_UNSPECIFIED;
   std::string digest;
   std::vector<std::string> classes;
-  std::vector<v1::Sample> samples;         // sorted bytewise by file; the index is the sample id
-  std::vector<int32_t> class_of_sample;    // -1: none
+  std::vector<v1::Sample> samples;       // sorted bytewise by file; the index is the sample id
+  std::vector<int32_t> class_of_sample;  // -1: none
   std::vector<v1::QuarantinedFile> quarantined;
   std::vector<v1::DuplicateFile> duplicates;
-  int files = 0;                           // looked at, quarantined and duplicates included
+  int files = 0;  // looked at, quarantined and duplicates included
 };
 
 using DescribeProgressCallback = std::function<void(int done, int total)>;
@@ -39,8 +39,8 @@ class Catalog {
                                                          const vision::DecodeLimits& limits,
                                                          int threads);
 
-  // Every file is read, header-checked, decoded once and hashed, by `threads` at a time; what did not
-  // change since (size, mtime) is not read again. Errors as DescribeDataset's.
+  // Every file is read, header-checked, decoded once and hashed, by `threads` at a time; what did
+  // not change since (size, mtime) is not read again. Errors as DescribeDataset's.
   absl::StatusOr<std::shared_ptr<const Dataset>> Describe(
       const v1::DescribeDatasetRequest& request, const DescribeProgressCallback& on_progress);
 
@@ -48,7 +48,8 @@ class Catalog {
   // what is there now has another digest.
   absl::StatusOr<std::shared_ptr<const Dataset>> Find(const v1::DataPlan& plan);
 
-  // A sample's encoded bytes, checked against the manifest: FailedPrecondition when the file changed.
+  // A sample's encoded bytes, checked against the manifest: FailedPrecondition when the file
+  // changed.
   absl::StatusOr<std::string> ReadSample(const Dataset& dataset, uint32_t sample) const;
 
   const vision::DecodeLimits& limits() const { return limits_; }
@@ -80,8 +81,8 @@ class Catalog {
   std::map<std::string, std::shared_ptr<const Dataset>> by_digest_ ABSL_GUARDED_BY(mutex_);
 };
 
-// Class counts per split and everything else a summary tells. InvalidArgument on a split that cannot
-// be made (the message has the numbers).
+// Class counts per split and everything else a summary tells. InvalidArgument on a split that
+// cannot be made (the message has the numbers).
 absl::StatusOr<v1::DatasetSummary> Summarize(const Dataset& dataset, const v1::SplitSpec& split);
 
 }  // namespace atelier::data

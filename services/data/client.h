@@ -51,7 +51,8 @@ class BatchSource {
                                              int patience_ms = 60'000);
   virtual ~BatchSource() = default;
   virtual void SetAddresses(std::vector<std::string> addresses) = 0;
-  virtual std::unique_ptr<BatchStream> Open(const v1::DataPlan& plan, int epoch, int first_step) = 0;
+  virtual std::unique_ptr<BatchStream> Open(const v1::DataPlan& plan, int epoch,
+                                            int first_step) = 0;
 };
 
 // SHA-256 of the plan's deterministic serialization without `dataset`.

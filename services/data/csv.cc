@@ -40,7 +40,8 @@ class Parser {
       ++at_;
       while (true) {
         if (at_ >= text_.size()) {
-          return absl::InvalidArgumentError(absl::StrCat("CSV line ", start, ": the quote is not closed"));
+          return absl::InvalidArgumentError(
+              absl::StrCat("CSV line ", start, ": the quote is not closed"));
         }
         const char c = text_[at_++];
         if (c == '\n') ++line_;
@@ -54,7 +55,8 @@ class Parser {
         }
       }
       if (at_ < text_.size() && text_[at_] != ',' && text_[at_] != '\n' && text_[at_] != '\r') {
-        return absl::InvalidArgumentError(absl::StrCat("CSV line ", line_, ": text after a closing quote"));
+        return absl::InvalidArgumentError(
+            absl::StrCat("CSV line ", line_, ": text after a closing quote"));
       }
     } else {
       while (at_ < text_.size() && text_[at_] != ',' && text_[at_] != '\n' && text_[at_] != '\r') {

@@ -35,15 +35,17 @@ std::string Caption(const std::vector<std::string>& classes, const float* label)
   for (size_t c = 0; c < classes.size(); ++c) {
     if (label[c] <= 0) continue;
     if (label[c] >= 0.999F) return classes[c];
-    absl::StrAppendFormat(&caption, "%s%s %.2f", caption.empty() ? "" : " + ", classes[c], label[c]);
+    absl::StrAppendFormat(&caption, "%s%s %.2f", caption.empty() ? "" : " + ", classes[c],
+                          label[c]);
   }
   return caption;
 }
 
 vision::Image PictureOf(const v1::Batch& batch, int i) {
   vision::Image image = vision::Image::Make(batch.height(), batch.width(), batch.channels());
-  std::copy_n(batch.pixels().begin() + static_cast<int64_t>(i) * static_cast<int64_t>(image.pixels.size()),
-              image.pixels.size(), image.pixels.begin());
+  std::copy_n(
+      batch.pixels().begin() + static_cast<int64_t>(i) * static_cast<int64_t>(image.pixels.size()),
+      image.pixels.size(), image.pixels.begin());
   return image;
 }
 
@@ -102,10 +104,10 @@ grpc::ServerWriteReactor<v1::Batch>* DataServiceImpl::StreamBatches(
 
 absl::Status DataServiceImpl::MakePreview(const v1::PreviewRequest& request,
                                           v1::PreviewResponse& response) {
-  const int wanted =
-      request.sample_ids().empty() ? request.count() : request.sample_ids_size();
+  const int wanted = request.sample_ids().empty() ? request.count() : request.sample_ids_size();
   if (wanted < 1 || wanted > kMaxPreview) {
-    return absl::InvalidArgumentError(absl::StrCat("count is ", wanted, "; allowed: 1..", kMaxPreview));
+    return absl::InvalidArgumentError(
+        absl::StrCat("count is ", wanted, "; allowed: 1..", kMaxPreview));
   }
   ATELIER_ASSIGN_OR_RETURN(const auto dataset, catalog_.Find(request.plan()));
   ATELIER_ASSIGN_OR_RETURN(
@@ -113,7 +115,8 @@ absl::Status DataServiceImpl::MakePreview(const v1::PreviewRequest& request,
       BatchProducer::Create(catalog_, cache_, dataset, request.plan(), request.epoch()));
   const auto add_plain = [&](uint32_t id) -> absl::Status {
     if (id >= dataset->samples.size()) {
-      return absl::InvalidArgumentError(absl::StrCat("sample_ids: ", id, " of ", dataset->samples.size()));
+      return absl::InvalidArgumentError(
+          absl::StrCat("sample_ids: ", id, " of ", dataset->samples.size()));
     }
     ATELIER_ASSIGN_OR_RETURN(const auto picture, producer->Picture(id));
     v1::EncodedPicture& out = *response.add_pictures();
@@ -135,7 +138,8 @@ absl::Status DataServiceImpl::MakePreview(const v1::PreviewRequest& request,
       out.set_png(vision::EncodePng(PictureOf(batch, i)));
       if (batch.labels_size() > 0) {
         const size_t classes = dataset->classes.size();
-        out.set_caption(Caption(dataset->classes, batch.labels().data() + static_cast<size_t>(i) * classes));
+        out.set_caption(
+            Caption(dataset->classes, batch.labels().data() + static_cast<size_t>(i) * classes));
       }
     }
   }

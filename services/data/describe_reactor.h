@@ -1,4 +1,5 @@
-// Sends what a description says as it goes: progress at most once a second, the summary, the manifest.
+// Sends what a description says as it goes: progress at most once a second, the summary, the
+// manifest.
 #pragma once
 
 #include <grpcpp/support/server_callback.h>

@@ -107,7 +107,8 @@ absl::StatusOr<std::vector<FoundFile>> FromCsv(const fs::path& dir, const std::s
           absl::StrCat(csv, " row ", i + 1, ": filename must be relative and stay in the folder"));
     }
     if (!seen.insert(file).second) {
-      return absl::InvalidArgumentError(absl::StrCat(csv, " row ", i + 1, ": the file was named before"));
+      return absl::InvalidArgumentError(
+          absl::StrCat(csv, " row ", i + 1, ": the file was named before"));
     }
     files.push_back({file, rows[i][*class_column], rows[i][*class_column].empty()});
   }
@@ -160,9 +161,9 @@ absl::StatusOr<FoundLayout> FindLayout(const fs::path& dataset, bool unlabeled_o
     return Finished(v1::CSV_FLAT, std::move(files));
   }
   if (tables.size() > 1) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "the folder has ", tables.size(), " CSV files (", tables[0], ", ", tables[1],
-        ", …); keep the one with the columns filename and category"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("the folder has ", tables.size(), " CSV files (", tables[0], ", ", tables[1],
+                     ", …); keep the one with the columns filename and category"));
   }
   std::vector<FoundFile> files = ClassFolders(dataset, "");
   if (!files.empty()) {

@@ -18,14 +18,15 @@ struct FoundFile {
 
 struct FoundLayout {
   v1::DatasetLayout layout = v1::DATASET_LAYOUT_UNSPECIFIED;
-  std::vector<FoundFile> files;         // sorted bytewise by file
-  std::vector<std::string> class_names; // sorted bytewise
+  std::vector<FoundFile> files;          // sorted bytewise by file
+  std::vector<std::string> class_names;  // sorted bytewise
 };
 
-// Tried in this order: TRAIN_TEST (a folder train/), CSV_FLAT (one *.csv with the columns filename and
-// category), CLASS_FOLDERS (folders with files), then a flat folder: UNLABELED if `unlabeled_ok`, else
-// NAME_PREFIX (every name is CLASS_rest or CLASS followed by digits, as dog_3.jpg, dog12.jpg).
-// Hidden files are ignored. InvalidArgument: none fits; the message says what each would look like.
+// Tried in this order: TRAIN_TEST (a folder train/), CSV_FLAT (one *.csv with the columns filename
+// and category), CLASS_FOLDERS (folders with files), then a flat folder: UNLABELED if
+// `unlabeled_ok`, else NAME_PREFIX (every name is CLASS_rest or CLASS followed by digits, as
+// dog_3.jpg, dog12.jpg). Hidden files are ignored. InvalidArgument: none fits; the message says
+// what each would look like.
 absl::StatusOr<FoundLayout> FindLayout(const std::filesystem::path& dataset, bool unlabeled_ok);
 
 }  // namespace atelier::data

@@ -20,7 +20,8 @@ int main(int argc, char** argv) {
   using atelier::data::DataServer;
   using atelier::data::DataServiceOptions;
 
-  CLI::App app("Atelier's data-service: reads pictures below one root and streams augmented batches.");
+  CLI::App app(
+      "Atelier's data-service: reads pictures below one root and streams augmented batches.");
   DataServiceOptions options;
   std::string root;
   int64_t cache_mib = options.cache_bytes / kMiB;
@@ -29,18 +30,26 @@ int main(int argc, char** argv) {
   options.server.max_receive_bytes = 16 << 20;
   atelier::rpc::AddServerFlags(app, options.server);
   app.add_option("--root", root, "Absolute folder that clients' datasets lie in")
-      ->envname("ATELIER_ROOT")->required();
+      ->envname("ATELIER_ROOT")
+      ->required();
   app.add_option("--coordinator", options.coordinator, "HOST:PORT to register with")
       ->envname("ATELIER_COORDINATOR");
   app.add_option("--advertise", options.advertise, "HOST:PORT that trainers reach this service at")
       ->envname("ATELIER_ADVERTISE");
   app.add_option("--id", options.id, "Name of this replica")->envname("ATELIER_ID");
-  app.add_option("--threads", options.threads, "Threads that decode and augment (0: one per processor)")
-      ->envname("ATELIER_THREADS")->check(CLI::Range(0, 1024))->capture_default_str();
+  app.add_option("--threads", options.threads,
+                 "Threads that decode and augment (0: one per processor)")
+      ->envname("ATELIER_THREADS")
+      ->check(CLI::Range(0, 1024))
+      ->capture_default_str();
   app.add_option("--cache-mib", cache_mib, "Decoded pictures kept")
-      ->envname("ATELIER_CACHE_MIB")->check(CLI::Range(0, 1 << 20))->capture_default_str();
+      ->envname("ATELIER_CACHE_MIB")
+      ->check(CLI::Range(0, 1 << 20))
+      ->capture_default_str();
   app.add_option("--window-mib", window_mib, "Batches kept for slower trainers")
-      ->envname("ATELIER_WINDOW_MIB")->check(CLI::Range(1, 1 << 20))->capture_default_str();
+      ->envname("ATELIER_WINDOW_MIB")
+      ->check(CLI::Range(1, 1 << 20))
+      ->capture_default_str();
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

@@ -27,7 +27,8 @@ absl::StatusOr<fs::path> ResolveBelow(const fs::path& root, const std::string& p
   const fs::path relative = path.empty() ? fs::path(".") : fs::path(path);
   if (relative.is_absolute()) {
     return absl::InvalidArgumentError(absl::StrCat(
-        "dataset ", shown, " is absolute; give a path inside the data-service's root, \".\" for the root itself"));
+        "dataset ", shown,
+        " is absolute; give a path inside the data-service's root, \".\" for the root itself"));
   }
   for (const fs::path& part : relative) {
     if (part == "..") return absl::InvalidArgumentError("dataset " + shown + " leaves the root");
@@ -35,7 +36,8 @@ absl::StatusOr<fs::path> ResolveBelow(const fs::path& root, const std::string& p
   std::error_code error;
   const fs::path resolved = fs::canonical(root / relative, error);
   if (error || !fs::is_directory(resolved, error)) {
-    return absl::NotFoundError(absl::StrCat("dataset ", shown, ": no such folder below the data-service's root"));
+    return absl::NotFoundError(
+        absl::StrCat("dataset ", shown, ": no such folder below the data-service's root"));
   }
   if (!HasPrefix(root, resolved)) {
     return absl::InvalidArgumentError("dataset " + shown + " is a link that leaves the root");

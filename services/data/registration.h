@@ -1,5 +1,5 @@
-// Keeps a data-service registered with the coordinator: again before each registration runs out, and a
-// good-bye at the end.
+// Keeps a data-service registered with the coordinator: again before each registration runs out,
+// and a good-bye at the end.
 #pragma once
 
 #include <memory>
@@ -12,7 +12,8 @@ namespace atelier::data {
 // Thread-safe. The destructor says good-bye (best effort, a second at most) and joins.
 class Registration {
  public:
-  // `address`: host:port that others reach this service at; ":port" leaves the host to the coordinator.
+  // `address`: host:port that others reach this service at; ":port" leaves the host to the
+  // coordinator.
   static std::unique_ptr<Registration> Start(std::shared_ptr<grpc::Channel> coordinator,
                                              std::string id, std::string address);
   virtual ~Registration() = default;

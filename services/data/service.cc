@@ -45,11 +45,10 @@ class DataServerImpl final : public DataServer {
     ATELIER_ASSIGN_OR_RETURN(server_, rpc::RpcServer::Start(options_.server, {service_.get()}));
     server_->SetServing(true);
     if (!options_.coordinator.empty()) {
-      const std::string address = options_.advertise.empty() ? absl::StrCat(":", server_->port())
-                                                             : options_.advertise;
-      registration_ =
-          Registration::Start(options_.channels->Connect(options_.coordinator),
-                              options_.id.empty() ? DefaultId() : options_.id, address);
+      const std::string address =
+          options_.advertise.empty() ? absl::StrCat(":", server_->port()) : options_.advertise;
+      registration_ = Registration::Start(options_.channels->Connect(options_.coordinator),
+                                          options_.id.empty() ? DefaultId() : options_.id, address);
     }
     return absl::OkStatus();
   }
@@ -59,7 +58,8 @@ class DataServerImpl final : public DataServer {
   DataServiceStats stats() const override {
     const PictureCache::Stats cache = cache_->stats();
     const WindowBudget::Stats window = windows_->stats();
-    return {window.produced, window.recomputed, window.bytes, cache.bytes, cache.hits, cache.misses};
+    return {window.produced, window.recomputed, window.bytes,
+            cache.bytes,     cache.hits,        cache.misses};
   }
 
   void Drain(std::chrono::milliseconds grace) override {

@@ -90,7 +90,8 @@ absl::Status Adam::Restore(const std::map<std::string, at::Tensor>& tensors, int
   for (auto& [name, live] : State()) {
     const auto found = tensors.find(name);
     if (found == tensors.end() || found->second.sizes() != live.sizes()) {
-      return absl::DataLossError(absl::StrCat("the checkpoint's ", name, " is missing or misshapen"));
+      return absl::DataLossError(
+          absl::StrCat("the checkpoint's ", name, " is missing or misshapen"));
     }
     at::Tensor target = live;
     target.copy_(found->second);

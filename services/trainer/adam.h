@@ -17,8 +17,8 @@
 
 namespace atelier::trainer {
 
-// Not thread-safe. One fused pass over each parameter, the same bits for the same inputs whatever the
-// number of threads.
+// Not thread-safe. One fused pass over each parameter, the same bits for the same inputs whatever
+// the number of threads.
 class Adam {
  public:
   Adam(std::vector<nn::NamedTensor> parameters, const v1::OptimizerSpec& spec);

@@ -48,7 +48,8 @@ absl::StatusOr<Checkpoint> ParseCheckpoint(std::string_view bytes) {
   }
   auto tensors = nn::LoadTensorsFromSafetensors(bytes.substr(fixed + length));
   if (!tensors.ok()) {
-    return absl::DataLossError(absl::StrCat("the checkpoint's tensors: ", tensors.status().message()));
+    return absl::DataLossError(
+        absl::StrCat("the checkpoint's tensors: ", tensors.status().message()));
   }
   checkpoint.tensors = *std::move(tensors);
   return checkpoint;

@@ -50,9 +50,8 @@ bool CheckpointWriter::busy() {
 
 absl::Status CheckpointWriter::Start(CheckpointJob job) {
   MutexLock lock(mutex_);
-  changed_.Wait(mutex_, [&]() ABSL_NO_THREAD_SAFETY_ANALYSIS {
-    return !writing_ && !job_.has_value();
-  });
+  changed_.Wait(mutex_,
+                [&]() ABSL_NO_THREAD_SAFETY_ANALYSIS { return !writing_ && !job_.has_value(); });
   if (!status_.ok()) return status_;
   job_ = std::move(job);
   changed_.NotifyAll();
@@ -61,9 +60,8 @@ absl::Status CheckpointWriter::Start(CheckpointJob job) {
 
 absl::Status CheckpointWriter::Flush() {
   MutexLock lock(mutex_);
-  changed_.Wait(mutex_, [&]() ABSL_NO_THREAD_SAFETY_ANALYSIS {
-    return !writing_ && !job_.has_value();
-  });
+  changed_.Wait(mutex_,
+                [&]() ABSL_NO_THREAD_SAFETY_ANALYSIS { return !writing_ && !job_.has_value(); });
   return status_;
 }
 
@@ -77,9 +75,8 @@ void CheckpointWriter::Run() {
     CheckpointJob job;
     {
       MutexLock lock(mutex_);
-      changed_.Wait(mutex_, [&]() ABSL_NO_THREAD_SAFETY_ANALYSIS {
-        return job_.has_value() || closing_;
-      });
+      changed_.Wait(mutex_,
+                    [&]() ABSL_NO_THREAD_SAFETY_ANALYSIS { return job_.has_value() || closing_; });
       if (!job_.has_value()) return;
       job = *std::move(job_);
       job_.reset();
@@ -93,16 +90,14 @@ void CheckpointWriter::Run() {
   }
 }
 
-absl::Status CheckpointWriter::RetryWhileUnavailable(
-    const std::function<absl::Status()>& attempt) {
+absl::Status CheckpointWriter::RetryWhileUnavailable(const std::function<absl::Status()>& attempt) {
   while (true) {
     const absl::Status status = attempt();
     if (!absl::IsUnavailable(status) && !absl::IsDeadlineExceeded(status)) return status;
     if (stopped_()) return absl::AbortedError("the lease ran out while the coordinator was away");
     LogWarning("checkpoint: %s; trying on", status.ToString());
     MutexLock lock(mutex_);
-    changed_.WaitFor(mutex_, kRetryPause,
-                     [&]() ABSL_NO_THREAD_SAFETY_ANALYSIS { return false; });
+    changed_.WaitFor(mutex_, kRetryPause, [&]() ABSL_NO_THREAD_SAFETY_ANALYSIS { return false; });
   }
 }
 

@@ -35,8 +35,8 @@ class CheckpointWriter {
 
   // A job is being written.
   bool busy();
-  // Waits while busy, then starts `job`. The error of an earlier job, if it failed: the task cannot go on
-  // (ABORTED: the lease is lost).
+  // Waits while busy, then starts `job`. The error of an earlier job, if it failed: the task cannot
+  // go on (ABORTED: the lease is lost).
   absl::Status Start(CheckpointJob job);
   // Waits for what is under way.
   absl::Status Flush();

@@ -51,7 +51,8 @@ class Pending {
       waiting_.erase(found);
     }
     if (response.error_code() != 0) {
-      done(absl::Status(static_cast<absl::StatusCode>(response.error_code()), response.error_message()));
+      done(absl::Status(static_cast<absl::StatusCode>(response.error_code()),
+                        response.error_message()));
     } else {
       done(response.probabilities());
     }
@@ -114,7 +115,8 @@ class Pending {
 class Stream final : public grpc::ClientBidiReactor<v1::PredictRequest, v1::PredictResponse>,
                      public std::enable_shared_from_this<Stream> {
  public:
-  Stream(std::shared_ptr<v1::TrainerService::Stub> stub, std::shared_ptr<Pending> pending, int64_t id)
+  Stream(std::shared_ptr<v1::TrainerService::Stub> stub, std::shared_ptr<Pending> pending,
+         int64_t id)
       : stub_(std::move(stub)), pending_(std::move(pending)), id_(id) {}
 
   void Begin() {

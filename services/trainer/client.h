@@ -20,8 +20,8 @@ class PredictClient {
   static std::unique_ptr<PredictClient> Create(std::shared_ptr<grpc::Channel> channel);
   virtual ~PredictClient() = default;  // fails what is in flight with Cancelled
 
-  // `request.id` is set here. `done` is called exactly once, on another thread: with the answer, the
-  // request's own error, UNAVAILABLE when the stream broke, or DEADLINE_EXCEEDED.
+  // `request.id` is set here. `done` is called exactly once, on another thread: with the answer,
+  // the request's own error, UNAVAILABLE when the stream broke, or DEADLINE_EXCEEDED.
   virtual void Predict(v1::PredictRequest request, std::chrono::steady_clock::time_point deadline,
                        Done done) = 0;
 };

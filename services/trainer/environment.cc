@@ -58,7 +58,8 @@ absl::StatusOr<double> MeasureStep(const v1::ModelSpec& spec, const at::Device& 
   return best;
 }
 
-absl::StatusOr<v1::Precision> FasterPrecision(const v1::ModelSpec& spec, const std::string& device) {
+absl::StatusOr<v1::Precision> FasterPrecision(const v1::ModelSpec& spec,
+                                              const std::string& device) {
   static Mutex mutex;
   static std::map<std::string, v1::Precision>& known = *new std::map<std::string, v1::Precision>;
   const std::string key = absl::StrCat(spec.backbone(), "/", spec.image().size(), "/", device);
@@ -88,11 +89,10 @@ absl::StatusOr<v1::NumericEnvironment> ChooseEnvironment(const v1::Assignment& a
                                                          const std::string& device,
                                                          int trainer_threads) {
   v1::NumericEnvironment chosen;
-  chosen.set_threads(
-      nn::SetThreads(assignment.plan().threads() > 0 ? assignment.plan().threads() : trainer_threads));
+  chosen.set_threads(nn::SetThreads(assignment.plan().threads() > 0 ? assignment.plan().threads()
+                                                                    : trainer_threads));
   chosen.set_precision(assignment.plan().precision());
-  if (chosen.precision() == v1::PRECISION_UNSPECIFIED ||
-      chosen.precision() == v1::AUTO_PRECISION) {
+  if (chosen.precision() == v1::PRECISION_UNSPECIFIED || chosen.precision() == v1::AUTO_PRECISION) {
     if (assignment.plan().deterministic() || assignment.model().backbone() == "tiny_cnn") {
       chosen.set_precision(v1::FLOAT32);
     } else {

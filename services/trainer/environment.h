@@ -10,14 +10,15 @@
 namespace atelier::trainer {
 
 // The environment of a task's first assignment: precision from the plan (AUTO: FLOAT32 when
-// deterministic or on tiny_cnn, else whichever trains faster here, measured once per backbone and size in this
-// process), `threads` from the plan or the trainer.
+// deterministic or on tiny_cnn, else whichever trains faster here, measured once per backbone and
+// size in this process), `threads` from the plan or the trainer.
 absl::StatusOr<v1::NumericEnvironment> ChooseEnvironment(const v1::Assignment& assignment,
                                                          const std::string& device,
                                                          int trainer_threads);
 
 // This process's environment with the task's precision and threads.
-v1::NumericEnvironment ThisEnvironment(const v1::NumericEnvironment& task, const std::string& device);
+v1::NumericEnvironment ThisEnvironment(const v1::NumericEnvironment& task,
+                                       const std::string& device);
 
 // The fields that differ, comma-separated; empty: a resume is bit-exact (P3).
 std::string Differences(const v1::NumericEnvironment& stored, const v1::NumericEnvironment& here);

@@ -51,8 +51,8 @@ absl::StatusOr<Predictions> PredictAll(nn::Predictor& predictor, ReadAhead& batc
     values.insert(values.end(), rows.values.begin(), rows.values.end());
     ids.insert(ids.end(), batch->sample_ids().begin(), batch->sample_ids().end());
     for (int i = 0; batch->labels_size() > 0 && i < batch->size(); ++i) {
-      labels.push_back(ensemble::ArgMax(
-          {batch->labels().data() + static_cast<size_t>(i) * classes, static_cast<size_t>(classes)}));
+      labels.push_back(ensemble::ArgMax({batch->labels().data() + static_cast<size_t>(i) * classes,
+                                         static_cast<size_t>(classes)}));
     }
   }
   std::vector<size_t> order(ids.size());

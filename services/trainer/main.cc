@@ -24,7 +24,9 @@ int main(int argc, char** argv) {
   using atelier::trainer::TrainerServer;
 
   atelier::nn::EnsureCalmOpenMp(argv);
-  CLI::App app("Atelier's trainer: takes tasks from the coordinator, trains them, predicts with any member of its backbones.");
+  CLI::App app(
+      "Atelier's trainer: takes tasks from the coordinator, trains them, predicts with any member "
+      "of its backbones.");
   TrainerOptions options;
   options.coordinator = "127.0.0.1:7070";
   options.server.listen = "127.0.0.1:7072";
@@ -33,20 +35,32 @@ int main(int argc, char** argv) {
   int64_t cache_mib = options.predict_cache_bytes / kMiB;
   atelier::rpc::AddServerFlags(app, options.server);
   app.add_option("--coordinator", options.coordinator, "HOST:PORT of the coordinator")
-      ->envname("ATELIER_COORDINATOR")->capture_default_str();
-  app.add_option("--advertise", options.advertise, "HOST:PORT that aggregators reach this trainer at")
+      ->envname("ATELIER_COORDINATOR")
+      ->capture_default_str();
+  app.add_option("--advertise", options.advertise,
+                 "HOST:PORT that aggregators reach this trainer at")
       ->envname("ATELIER_ADVERTISE");
   app.add_option("--id", options.id, "Name of this trainer")->envname("ATELIER_ID");
-  app.add_option("--backbones", options.backbones, "Backbones it takes, comma-separated (default: all)")
-      ->envname("ATELIER_BACKBONES")->delimiter(',');
+  app.add_option("--backbones", options.backbones,
+                 "Backbones it takes, comma-separated (default: all)")
+      ->envname("ATELIER_BACKBONES")
+      ->delimiter(',');
   app.add_option("--device", options.device, "auto, cpu, cuda or cuda:N")
-      ->envname("ATELIER_DEVICE")->capture_default_str();
+      ->envname("ATELIER_DEVICE")
+      ->capture_default_str();
   app.add_option("--threads", options.threads, "Threads of a task on a CPU (0: all)")
-      ->envname("ATELIER_THREADS")->check(CLI::Range(0, 1024))->capture_default_str();
-  app.add_option("--checkpoint-seconds", checkpoint_seconds, "Between checkpoints within an epoch (0: the plan's)")
-      ->envname("ATELIER_CHECKPOINT_SECONDS")->check(CLI::Range(0, 86'400))->capture_default_str();
+      ->envname("ATELIER_THREADS")
+      ->check(CLI::Range(0, 1024))
+      ->capture_default_str();
+  app.add_option("--checkpoint-seconds", checkpoint_seconds,
+                 "Between checkpoints within an epoch (0: the plan's)")
+      ->envname("ATELIER_CHECKPOINT_SECONDS")
+      ->check(CLI::Range(0, 86'400))
+      ->capture_default_str();
   app.add_option("--predict-cache-mib", cache_mib, "Members kept loaded for prediction")
-      ->envname("ATELIER_PREDICT_CACHE_MIB")->check(CLI::Range(1, 1 << 20))->capture_default_str();
+      ->envname("ATELIER_PREDICT_CACHE_MIB")
+      ->check(CLI::Range(1, 1 << 20))
+      ->capture_default_str();
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

@@ -11,12 +11,16 @@ namespace atelier::trainer {
 namespace {
 
 constexpr int kMaxPictures = 64;
-// Requests of one stream that were read and not yet answered: beyond it flow control holds the client.
+// Requests of one stream that were read and not yet answered: beyond it flow control holds the
+// client.
 constexpr int kMaxInFlight = 8;
 
-class PredictReactor final : public grpc::ServerBidiReactor<v1::PredictRequest, v1::PredictResponse> {
+class PredictReactor final
+    : public grpc::ServerBidiReactor<v1::PredictRequest, v1::PredictResponse> {
  public:
-  explicit PredictReactor(PredictServiceImpl& service) : service_(service) { StartRead(&incoming_); }
+  explicit PredictReactor(PredictServiceImpl& service) : service_(service) {
+    StartRead(&incoming_);
+  }
 
   void OnReadDone(bool ok) override {
     MutexLock lock(mutex_);
@@ -114,8 +118,8 @@ absl::StatusOr<v1::Matrix> PredictServiceImpl::Predict(const v1::PredictRequest&
   const int64_t channels = image.channels() == 0 ? 3 : image.channels();
   const int64_t expected = int64_t{request.size()} * image.size() * image.size() * channels;
   if (static_cast<int64_t>(request.pixels().size()) != expected) {
-    return absl::InvalidArgumentError(absl::StrCat("pixels has ", request.pixels().size(),
-                                                   " bytes, the shape needs ", expected));
+    return absl::InvalidArgumentError(
+        absl::StrCat("pixels has ", request.pixels().size(), " bytes, the shape needs ", expected));
   }
   ATELIER_ASSIGN_OR_RETURN(const auto predictor,
                            cache_.Get(request.model(), request.weights_digest()));

@@ -1,4 +1,5 @@
-// What a task tells about itself, between the training thread that writes and the session that sends.
+// What a task tells about itself, between the training thread that writes and the session that
+// sends.
 #pragma once
 
 #include <deque>

@@ -95,7 +95,10 @@ class TrainerServerImpl final : public TrainerServer {
     std::vector<prometheus::MetricFamily> Collect() const override {
       prometheus::Registry registry;
       prometheus::BuildGauge()
-          .Name("atelier_predictions_total").Help("Pictures predicted").Register(registry).Add({})
+          .Name("atelier_predictions_total")
+          .Help("Pictures predicted")
+          .Register(registry)
+          .Add({})
           .Set(static_cast<double>(service_.predictions()));
       return registry.Collect();
     }
@@ -108,8 +111,8 @@ class TrainerServerImpl final : public TrainerServer {
     const int processors = static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
     v1::TrainerHello hello;
     hello.set_trainer_id(options_.id.empty() ? DefaultId() : options_.id);
-    *hello.mutable_device() = DescribeDevice(
-        options_.device, options_.threads > 0 ? options_.threads : processors);
+    *hello.mutable_device() =
+        DescribeDevice(options_.device, options_.threads > 0 ? options_.threads : processors);
     *hello.mutable_backbones() = {options_.backbones.begin(), options_.backbones.end()};
     hello.set_predict_address(options_.advertise.empty() ? absl::StrCat(":", server_->port())
                                                          : options_.advertise);

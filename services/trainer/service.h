@@ -15,12 +15,12 @@ namespace atelier::trainer {
 struct TrainerOptions {
   rpc::ServerOptions server;
   std::shared_ptr<rpc::ChannelFactory> channels;
-  std::string coordinator;                // address
-  std::string id;                         // default: host name and process
-  std::string advertise;                  // default: the peer's host as the coordinator sees it, and the bound port
-  std::vector<std::string> backbones;     // empty: all
-  std::string device = "auto";            // auto, cpu, cuda, cuda:N
-  int threads = 0;                        // of a task; 0: all
+  std::string coordinator;  // address
+  std::string id;           // default: host name and process
+  std::string advertise;  // default: the peer's host as the coordinator sees it, and the bound port
+  std::vector<std::string> backbones;                // empty: all
+  std::string device = "auto";                       // auto, cpu, cuda, cuda:N
+  int threads = 0;                                   // of a task; 0: all
   std::chrono::milliseconds checkpoint_interval{0};  // 0: the plan's
   int64_t predict_cache_bytes = int64_t{4} << 30;
 };
@@ -33,8 +33,8 @@ class TrainerServer {
   virtual ~TrainerServer() = default;
 
   virtual rpc::RpcServer& server() = 0;
-  // NOT_SERVING; the running task is checkpointed and given back; predictions in flight get `grace`.
-  // Blocks until all that is done.
+  // NOT_SERVING; the running task is checkpointed and given back; predictions in flight get
+  // `grace`. Blocks until all that is done.
   virtual void Drain(std::chrono::milliseconds grace) = 0;
 };
 

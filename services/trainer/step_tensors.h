@@ -16,10 +16,10 @@ struct StepTensors {
 inline StepTensors ToTensors(const v1::Batch& batch, const nn::PixelScaling& scaling,
                              const at::Device& device) {
   StepTensors step;
-  step.pixels = nn::ScalePixels(reinterpret_cast<const uint8_t*>(batch.pixels().data()),
-                                batch.size(), batch.height(), batch.width(), batch.channels(),
-                                scaling)
-                    .to(device);
+  step.pixels =
+      nn::ScalePixels(reinterpret_cast<const uint8_t*>(batch.pixels().data()), batch.size(),
+                      batch.height(), batch.width(), batch.channels(), scaling)
+          .to(device);
   if (batch.labels_size() > 0) {
     step.labels = torch::empty({batch.size(), batch.labels_size() / batch.size()});
     std::copy(batch.labels().begin(), batch.labels().end(), step.labels.data_ptr<float>());

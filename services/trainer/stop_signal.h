@@ -29,8 +29,8 @@ class StopSignal {
   }
   bool stopped() const { return reason() != StopReason::kNone; }
 
-  // `interrupt` is called by Stop (at once if it stopped already) until it is replaced by nullptr; it must be quick and
-  // must not call back. For ending a blocking wait.
+  // `interrupt` is called by Stop (at once if it stopped already) until it is replaced by nullptr;
+  // it must be quick and must not call back. For ending a blocking wait.
   void SetInterrupt(std::function<void()> interrupt) {
     MutexLock lock(mutex_);
     interrupt_ = std::move(interrupt);

@@ -111,8 +111,9 @@ absl::Status TaskRunner::Train(const v1::Assignment& assignment, ProgressBoard& 
   outcome.result.set_weights_digest(writer.best_weights_digest());
   outcome.result.set_stopped_early(outcome.end == LoopEnd::kStoppedEarly);
   *outcome.result.mutable_history() = {state.history.begin(), state.history.end()};
-  ATELIER_ASSIGN_OR_RETURN(*outcome.result.mutable_final_weights_digest(),
-                           registry_.PutBytes(nn::SaveTensorsToSafetensors(state.model->NamedTensors())));
+  ATELIER_ASSIGN_OR_RETURN(
+      *outcome.result.mutable_final_weights_digest(),
+      registry_.PutBytes(nn::SaveTensorsToSafetensors(state.model->NamedTensors())));
   const int best = state.callbacks.best_epoch();
   if (best >= 0 && static_cast<size_t>(best) < state.history.size()) {
     outcome.result.set_validation_loss(state.history[static_cast<size_t>(best)].val_loss());
@@ -144,7 +145,10 @@ absl::Status TaskRunner::Score(const v1::Assignment& assignment, data::BatchSour
                              registry_.PutBytes(ensemble::ToNpy(scored.labels)));
     int correct = 0;
     for (int i = 0; i < scored.probabilities.rows; ++i) {
-      correct += ensemble::ArgMax(scored.probabilities.row(i)) == scored.labels[static_cast<size_t>(i)] ? 1 : 0;
+      correct +=
+          ensemble::ArgMax(scored.probabilities.row(i)) == scored.labels[static_cast<size_t>(i)]
+              ? 1
+              : 0;
     }
     result.set_validation_accuracy(static_cast<double>(correct) /
                                    std::max(1, scored.probabilities.rows));
@@ -159,7 +163,8 @@ absl::Status TaskRunner::Score(const v1::Assignment& assignment, data::BatchSour
 
 void TaskRunner::Report(const v1::Assignment& assignment, const absl::Status& status,
                         ProgressBoard& board, StopSignal& stop, Outcome& outcome) {
-  if (stop.reason() == StopReason::kAbandon || absl::IsAborted(status)) return;  // fenced: not ours any more
+  if (stop.reason() == StopReason::kAbandon || absl::IsAborted(status))
+    return;  // fenced: not ours any more
   board.Flush();
   v1::FinishTaskRequest request;
   *request.mutable_lease() = assignment.lease();

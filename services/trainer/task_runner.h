@@ -17,7 +17,7 @@ namespace atelier::trainer {
 
 struct RunnerOptions {
   std::string device = "cpu";
-  int threads = 0;                                  // 0: all
+  int threads = 0;                                   // 0: all
   std::chrono::milliseconds checkpoint_interval{0};  // 0: the plan's
 };
 
@@ -31,7 +31,10 @@ class TaskRunner {
   // The clients and the clock must outlive it.
   TaskRunner(const RunnerOptions& options, coordinator::FleetClient& fleet,
              coordinator::RegistryClient& registry, BatchSourceFactory sources, const Clock& clock)
-      : options_(options), fleet_(fleet), registry_(registry), sources_(std::move(sources)),
+      : options_(options),
+        fleet_(fleet),
+        registry_(registry),
+        sources_(std::move(sources)),
         clock_(clock) {}
 
   // Never throws. Tells the coordinator how it ended (FinishTask), unless the lease was lost.

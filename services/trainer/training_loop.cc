@@ -61,9 +61,9 @@ TrainingLoop::TrainingLoop(const v1::Assignment& assignment, const LoopOptions& 
       last_save_(clock.Now()),
       rate_since_(clock.Now()) {}
 
-std::unique_ptr<ReadAhead> TrainingLoop::Open(const v1::DataPlan& plan, int epoch,
-                                              int first_step) {
-  auto batches = std::make_unique<ReadAhead>(source_.Open(plan, epoch, first_step), kReadAheadBytes);
+std::unique_ptr<ReadAhead> TrainingLoop::Open(const v1::DataPlan& plan, int epoch, int first_step) {
+  auto batches =
+      std::make_unique<ReadAhead>(source_.Open(plan, epoch, first_step), kReadAheadBytes);
   stop_.SetInterrupt([raw = batches.get()] { raw->Cancel(); });
   return batches;
 }
@@ -95,9 +95,9 @@ absl::Status TrainingLoop::TrainOn(const v1::Batch& batch) {
   if (penalty.defined()) loss = loss + penalty;
   const double value = loss.item<double>();
   if (!std::isfinite(value)) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "the loss is no number at epoch ", batch.epoch(), " step ", batch.step(),
-        "; lower stages[].optimizer.learning_rate, or use precision: float32"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("the loss is no number at epoch ", batch.epoch(), " step ", batch.step(),
+                     "; lower stages[].optimizer.learning_rate, or use precision: float32"));
   }
   loss.backward();
   state_.optimizer->Step(LearningRate(stage, state_.callbacks, step, total));
@@ -152,7 +152,8 @@ absl::StatusOr<bool> TrainingLoop::FinishEpoch(double seconds) {
   if (assignment_.validation().subset() != v1::SUBSET_UNSPECIFIED) {
     board_.SetPhase("validating");
     auto batches = Open(assignment_.validation(), 0, 0);
-    // In float32 whatever the training computes in: the best weights are chosen by what will be served.
+    // In float32 whatever the training computes in: the best weights are chosen by what will be
+    // served.
     const auto score = Validate(*state_.model, *batches, at::kFloat, options_.device);
     stop_.SetInterrupt(nullptr);
     ATELIER_RETURN_IF_ERROR(score);

@@ -21,10 +21,10 @@ std::string ExtendLedger(const std::string& digest, int step, const std::string&
 
 absl::StatusOr<TrainingState> TrainingState::Fresh(const v1::Assignment& assignment) {
   TrainingState state;
-  ATELIER_ASSIGN_OR_RETURN(
-      state.model, nn::MemberModel::Create(assignment.model(), assignment.member_seed()));
-  state.optimizer = std::make_unique<Adam>(state.model->TrainableParameters(),
-                                           assignment.stage().optimizer());
+  ATELIER_ASSIGN_OR_RETURN(state.model,
+                           nn::MemberModel::Create(assignment.model(), assignment.member_seed()));
+  state.optimizer =
+      std::make_unique<Adam>(state.model->TrainableParameters(), assignment.stage().optimizer());
   state.callbacks = InitialCallbacks(assignment.stage());
   state.ledger_digest = Sha256Hex("");
   return state;

@@ -1,4 +1,5 @@
-// Everything that changes while a task trains, as one thing that can be saved and restored. Torch header.
+// Everything that changes while a task trains, as one thing that can be saved and restored. Torch
+// header.
 #pragma once
 
 #include <map>

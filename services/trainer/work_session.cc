@@ -77,9 +77,8 @@ class WorkSessionImpl final : public WorkSession {
       std::shared_ptr<Work> work;
       {
         MutexLock lock(mutex_);
-        changed_.Wait(mutex_, [&]() ABSL_NO_THREAD_SAFETY_ANALYSIS {
-          return next_ != nullptr || draining_;
-        });
+        changed_.Wait(
+            mutex_, [&]() ABSL_NO_THREAD_SAFETY_ANALYSIS { return next_ != nullptr || draining_; });
         if (next_ == nullptr) return;
         current_ = std::move(next_);
         next_ = nullptr;
@@ -140,7 +139,8 @@ class WorkSessionImpl final : public WorkSession {
       if (!connected_) LogInfo("connected to the coordinator, lease %d ms", ttl_.count());
       connected_ = true;
     } else if (message.has_assignment()) {
-      // It may come while a cancelled task is still winding down: the training thread takes it next.
+      // It may come while a cancelled task is still winding down: the training thread takes it
+      // next.
       next_ = std::make_shared<Work>();
       next_->assignment = message.assignment();
       next_->valid_until = clock_.Now() + SelfStop();
@@ -150,7 +150,8 @@ class WorkSessionImpl final : public WorkSession {
     } else if (message.has_renewed()) {
       const auto sent = sent_at_.find(message.renewed().sequence());
       if (sent != sent_at_.end()) {
-        if (current_ != nullptr && SameLease(current_->assignment.lease(), message.renewed().lease())) {
+        if (current_ != nullptr &&
+            SameLease(current_->assignment.lease(), message.renewed().lease())) {
           current_->valid_until = std::max(current_->valid_until, sent->second + SelfStop());
         }
         board_.Acknowledge(message.renewed().sequence());
@@ -193,7 +194,8 @@ class WorkSessionImpl final : public WorkSession {
     v1::TrainerMessage message;
     *message.mutable_progress() = board_.Take(sequence);
     sent_at_[sequence] = clock_.Now();
-    // A full send buffer blocks here only while the coordinator does not read; its stop ends the call.
+    // A full send buffer blocks here only while the coordinator does not read; its stop ends the
+    // call.
     const std::shared_ptr<coordinator::WorkStream> stream = stream_;
     stream->Send(message);
     return sequence;
@@ -204,11 +206,11 @@ class WorkSessionImpl final : public WorkSession {
     while (true) {
       MutexLock lock(mutex_);
       const auto interval = std::min<std::chrono::milliseconds>(kProgressInterval, ttl_ / 6);
-      changed_.WaitFor(mutex_, interval,
-                       [&]() ABSL_NO_THREAD_SAFETY_ANALYSIS { return closed_; });
+      changed_.WaitFor(mutex_, interval, [&]() ABSL_NO_THREAD_SAFETY_ANALYSIS { return closed_; });
       if (closed_) return;
       if (current_ != nullptr && clock_.Now() > current_->valid_until) {
-        Abandon(current_->assignment.lease(), "the coordinator has not been heard of for two thirds of the lease");
+        Abandon(current_->assignment.lease(),
+                "the coordinator has not been heard of for two thirds of the lease");
       }
       if (stream_ == nullptr) continue;
       if (current_ != nullptr && current_->stop.reason() != StopReason::kAbandon) {

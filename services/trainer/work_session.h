@@ -1,5 +1,5 @@
-// Keeps the work stream to the coordinator: hello, heartbeats, progress; runs what is assigned, one task at
-// a time on one thread; reconnects with its lease; stops itself when the lease runs out.
+// Keeps the work stream to the coordinator: hello, heartbeats, progress; runs what is assigned, one
+// task at a time on one thread; reconnects with its lease; stops itself when the lease runs out.
 #pragma once
 
 #include <chrono>
@@ -26,7 +26,8 @@ class WorkSession {
                                             RunTask run_task, const Clock& clock);
   // Drains.
   virtual ~WorkSession() = default;
-  // Takes no further task; the running one is checkpointed and given back. Blocks until that is done.
+  // Takes no further task; the running one is checkpointed and given back. Blocks until that is
+  // done.
   virtual void Drain() = 0;
 };
 

@@ -21,8 +21,7 @@ TEST(Npy, ProbabilitiesRoundTripAndTheDataIsAligned) {
 }
 
 TEST(Npy, LabelsRoundTrip) {
-  EXPECT_THAT(LabelsFromNpy(ToNpy(std::vector<int>{3, 0, 6})),
-              IsOkAndHolds(ElementsAre(3, 0, 6)));
+  EXPECT_THAT(LabelsFromNpy(ToNpy(std::vector<int>{3, 0, 6})), IsOkAndHolds(ElementsAre(3, 0, 6)));
   EXPECT_THAT(LabelsFromNpy(ToNpy(std::vector<int>{})), IsOkAndHolds(ElementsAre()));
 }
 
@@ -30,7 +29,8 @@ TEST(Npy, RefusesWhatItDoesNotRead) {
   const std::string good = ToNpy(Probabilities{1, 2, {0, 1}});
   for (size_t cut = 0; cut < good.size(); cut += 7) {
     EXPECT_THAT(ProbabilitiesFromNpy(std::string_view(good).substr(0, cut)),
-                StatusIs(absl::StatusCode::kInvalidArgument)) << cut;
+                StatusIs(absl::StatusCode::kInvalidArgument))
+        << cut;
   }
   EXPECT_THAT(ProbabilitiesFromNpy(good + "x"), StatusIs(absl::StatusCode::kInvalidArgument));
   EXPECT_THAT(LabelsFromNpy(good), StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("<f4")));

@@ -70,8 +70,7 @@ TEST(RpcServer, PlainTextBeyondLoopbackNeedsTheOperatorsWord) {
   options.insecure = true;
   EXPECT_THAT(RpcServer::Start(options, {&service}), testing::IsOk());
   options.listen = "nonsense";
-  EXPECT_THAT(RpcServer::Start(options, {&service}),
-              StatusIs(absl::StatusCode::kInvalidArgument));
+  EXPECT_THAT(RpcServer::Start(options, {&service}), StatusIs(absl::StatusCode::kInvalidArgument));
 }
 
 TEST(RpcServer, AnUnknownInProcessNameIsUnavailable) {

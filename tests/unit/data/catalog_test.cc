@@ -1,0 +1,83 @@
+#include "services/data/catalog.h"
+
+#include "tests/testing/status_matchers.h"
+#include "tests/testing/temp_dir.h"
+#include "tests/unit/data/pictures.h"
+
+namespace atelier::data {
+namespace {
+
+using ::atelier::testing::IsOk;
+using ::atelier::testing::StatusIs;
+using ::testing::HasSubstr;
+
+class CatalogTest : public ::testing::Test {
+ protected:
+  std::unique_ptr<Catalog> Open() { return Catalog::Create(dir_.path(), {}, 2).value(); }
+  absl::StatusOr<std::shared_ptr<const Dataset>> Describe(Catalog& catalog, double budget = 0) {
+    v1::DescribeDatasetRequest request;
+    request.set_bad_sample_budget(budget);
+    return catalog.Describe(request, [](int, int) {});
+  }
+  testing::TempDir dir_;
+};
+
+TEST_F(CatalogTest, DescribesSortedAndTheDigestIsTheContents) {
+  WriteClasses(dir_.path(), 3);
+  auto catalog = Open();
+  ASSERT_OK_AND_ASSIGN(const auto first, Describe(*catalog));
+  ASSERT_EQ(first->samples.size(), 6U);
+  EXPECT_EQ(first->samples[0].file(), "cat/0.png");
+  EXPECT_EQ(first->samples[0].width(), 24);
+  EXPECT_EQ(first->class_of_sample, (std::vector<int32_t>{0, 0, 0, 1, 1, 1}));
+  testing::TempDir elsewhere;
+  WriteClasses(elsewhere.path(), 3);
+  auto other = Catalog::Create(elsewhere.path(), {}, 1).value();
+  ASSERT_OK_AND_ASSIGN(const auto second, Describe(*other));
+  EXPECT_EQ(first->digest, second->digest);
+  Write(dir_.path() / "cat" / "9.png", Png(99));
+  ASSERT_OK_AND_ASSIGN(const auto third, Describe(*catalog));
+  EXPECT_NE(third->digest, first->digest);
+}
+
+TEST_F(CatalogTest, CopiesAreDroppedAndListed) {
+  WriteClasses(dir_.path(), 2);
+  Write(dir_.path() / "dog" / "copy.png", Png(0));
+  auto catalog = Open();
+  ASSERT_OK_AND_ASSIGN(const auto dataset, Describe(*catalog));
+  EXPECT_EQ(dataset->samples.size(), 4U);
+  ASSERT_EQ(dataset->duplicates.size(), 1U);
+  EXPECT_EQ(dataset->duplicates[0].file(), "dog/copy.png");
+  EXPECT_EQ(dataset->duplicates[0].kept(), "cat/0.png");
+}
+
+TEST_F(CatalogTest, WhatIsNoPictureIsQuarantinedWithinTheBudget) {
+  WriteClasses(dir_.path(), 2);
+  Write(dir_.path() / "cat" / "text.jpg", "not a picture");
+  const std::string cut = Png(5);
+  Write(dir_.path() / "dog" / "cut.png", cut.substr(0, cut.size() / 2));
+  auto catalog = Open();
+  ASSERT_OK_AND_ASSIGN(const auto dataset, Describe(*catalog, 0.5));
+  ASSERT_EQ(dataset->quarantined.size(), 2U);
+  EXPECT_EQ(dataset->quarantined[0].file(), "cat/text.jpg");
+  EXPECT_FALSE(dataset->quarantined[0].reason().empty());
+  EXPECT_THAT(Describe(*catalog),
+              StatusIs(absl::StatusCode::kFailedPrecondition, HasSubstr("cat/text.jpg")));
+}
+
+TEST_F(CatalogTest, AFileThatChangedIsNotReadAsTheOldOne) {
+  WriteClasses(dir_.path(), 2);
+  auto catalog = Open();
+  ASSERT_OK_AND_ASSIGN(const auto dataset, Describe(*catalog));
+  EXPECT_THAT(catalog->ReadSample(*dataset, 0), IsOk());
+  Write(dir_.path() / "cat" / "0.png", Png(77));
+  EXPECT_THAT(catalog->ReadSample(*dataset, 0), StatusIs(absl::StatusCode::kFailedPrecondition));
+}
+
+TEST_F(CatalogTest, ARelativeRootIsRefusedWithTheFix) {
+  EXPECT_THAT(Catalog::Create("pictures", {}, 1),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("absolute")));
+}
+
+}  // namespace
+}  // namespace atelier::data

@@ -1,0 +1,66 @@
+#include "services/data/layout.h"
+
+#include "tests/testing/status_matchers.h"
+#include "tests/testing/temp_dir.h"
+#include "tests/unit/data/pictures.h"
+
+namespace atelier::data {
+namespace {
+
+using ::atelier::testing::StatusIs;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+class FindLayoutTest : public ::testing::Test {
+ protected:
+  testing::TempDir dir_;
+};
+
+TEST_F(FindLayoutTest, FoldersOfClasses) {
+  WriteClasses(dir_.path(), 1);
+  Write(dir_.path() / "cat" / ".hidden.png", "x");
+  ASSERT_OK_AND_ASSIGN(const FoundLayout found, FindLayout(dir_.path(), false));
+  EXPECT_EQ(found.layout, v1::CLASS_FOLDERS);
+  EXPECT_THAT(found.class_names, ElementsAre("cat", "dog"));
+  ASSERT_EQ(found.files.size(), 2U);
+  EXPECT_EQ(found.files[0].file, "cat/0.png");
+}
+
+TEST_F(FindLayoutTest, TrainAndTest) {
+  WriteClasses(dir_.path() / "train", 1);
+  Write(dir_.path() / "test" / "1.png", Png(9));
+  ASSERT_OK_AND_ASSIGN(const FoundLayout found, FindLayout(dir_.path(), false));
+  EXPECT_EQ(found.layout, v1::TRAIN_TEST);
+  ASSERT_EQ(found.files.size(), 3U);
+  EXPECT_TRUE(found.files[0].test);
+  EXPECT_EQ(found.files[0].file, "test/1.png");
+}
+
+TEST_F(FindLayoutTest, ATableBesideThePictures) {
+  Write(dir_.path() / "1.png", Png(1));
+  Write(dir_.path() / "labels.csv", "filename,category\n1.png,cat\n");
+  ASSERT_OK_AND_ASSIGN(const FoundLayout found, FindLayout(dir_.path(), false));
+  EXPECT_EQ(found.layout, v1::CSV_FLAT);
+  EXPECT_EQ(found.files[0].class_name, "cat");
+  Write(dir_.path() / "labels.csv", "filename,category\n../1.png,cat\n");
+  EXPECT_THAT(FindLayout(dir_.path(), false), StatusIs(absl::StatusCode::kInvalidArgument));
+}
+
+TEST_F(FindLayoutTest, NamesThatBeginWithTheClass) {
+  Write(dir_.path() / "dog_1.png", Png(1));
+  Write(dir_.path() / "cat12.png", Png(2));
+  ASSERT_OK_AND_ASSIGN(const FoundLayout found, FindLayout(dir_.path(), false));
+  EXPECT_EQ(found.layout, v1::NAME_PREFIX);
+  EXPECT_THAT(found.class_names, ElementsAre("cat", "dog"));
+  ASSERT_OK_AND_ASSIGN(const FoundLayout unlabeled, FindLayout(dir_.path(), true));
+  EXPECT_EQ(unlabeled.layout, v1::UNLABELED);
+}
+
+TEST_F(FindLayoutTest, NothingRecognisedSaysWhatWouldBe) {
+  Write(dir_.path() / "picture.png", Png(1));
+  EXPECT_THAT(FindLayout(dir_.path(), false),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("train/<class>/")));
+}
+
+}  // namespace
+}  // namespace atelier::data
