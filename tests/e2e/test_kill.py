@@ -62,7 +62,7 @@ class Kill(unittest.TestCase):
             run = cluster.wait_for("the run is submitted", lambda: next(iter(self.run_ids() - known), None), 60)
             if disturb:
                 disturb(run, process)
-            self.assertEqual(process.wait(120), 0, self.describe(run))
+            self.assertEqual(process.wait(400), 0, self.describe(run))
         finally:
             if process.poll() is None:
                 process.kill()
