@@ -18,14 +18,22 @@ inline constexpr std::chrono::seconds kCallTimeout{30};
 // Unique per process and call.
 std::string NewRequestId();
 
-// An idempotent unary call with a deadline, retried on UNAVAILABLE with a fresh context each.
+// Of a call that its caller never cancels: a server that stops answers those under way with CANCELLED
+// after its grace, which means the same as UNAVAILABLE.
+inline absl::Status EndOfCall(const grpc::Status& ended) {
+  const absl::Status status = rpc::FromGrpcStatus(ended);
+  if (!absl::IsCancelled(status)) return status;
+  return absl::UnavailableError("the coordinator ended the call; it may be restarting");
+}
+
+// An idempotent call with a deadline, retried on UNAVAILABLE with a fresh context each.
 template <typename Call>
 absl::Status CallWithRetry(const Call& call, std::chrono::milliseconds timeout = kCallTimeout,
                            const rpc::RetryPolicy& policy = {}) {
   return rpc::RetryUnavailable(policy, rpc::RealSleeper(), [&] {
     grpc::ClientContext context;
     context.set_deadline(std::chrono::system_clock::now() + timeout);
-    return rpc::FromGrpcStatus(call(&context));
+    return EndOfCall(call(&context));
   });
 }
 

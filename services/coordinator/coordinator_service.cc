@@ -19,6 +19,7 @@ struct WatchCursor {
 
 absl::StatusOr<Pulled<v1::RunEvent>> PullEvents(RunExecutor& executor, const std::string& run_id,
                                                 WatchCursor& seen) {
+  if (executor.notifier()->closed()) return absl::UnavailableError("draining; call again");
   ATELIER_ASSIGN_OR_RETURN(RunExecutor::News news,
                            executor.NewsAfter(run_id, seen.event, seen.progress));
   Pulled<v1::RunEvent> pulled;

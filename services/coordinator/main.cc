@@ -44,7 +44,7 @@ int main(int argc, char** argv) {
   atelier::ShutdownSignals signals([&](int) {
     started.get_future().wait();
     atelier::LogInfo("draining");
-    if (server != nullptr) server->server().Shutdown(kGrace);
+    if (server != nullptr) server->Drain(kGrace);
   });
   auto result = CoordinatorServer::Start(std::move(options));
   if (!result.ok()) {

@@ -38,8 +38,14 @@ void Notifier::Notify(const std::string& topic) {
   for (const auto& [id, wake] : found->second) wake();
 }
 
-void Notifier::NotifyAll() {
+bool Notifier::closed() {
   MutexLock lock(mutex_);
+  return closed_;
+}
+
+void Notifier::Close() {
+  MutexLock lock(mutex_);
+  closed_ = true;
   for (const auto& [topic, wakes] : wakes_) {
     for (const auto& [id, wake] : wakes) wake();
   }

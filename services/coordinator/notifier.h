@@ -24,11 +24,14 @@ class Notifier : public std::enable_shared_from_this<Notifier> {
   // `wake` must be quick and must not call back into the notifier.
   std::unique_ptr<Subscription> Subscribe(const std::string& topic, std::function<void()> wake);
   void Notify(const std::string& topic);
-  void NotifyAll();
+  // Wakes everyone for the last time: the process drains, and whoever waits should come back later.
+  void Close();
+  bool closed();
 
  private:
   class Entry;
   Mutex mutex_;
+  bool closed_ ABSL_GUARDED_BY(mutex_) = false;
   int64_t next_id_ ABSL_GUARDED_BY(mutex_) = 1;
   std::map<std::string, std::map<int64_t, std::function<void()>>> wakes_ ABSL_GUARDED_BY(mutex_);
 };

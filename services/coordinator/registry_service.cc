@@ -109,6 +109,7 @@ struct PromotionSeen {
 absl::StatusOr<Pulled<v1::PromotedEnsemble>> PullPromoted(RunExecutor& executor,
                                                           const std::string& name,
                                                           PromotionSeen& seen) {
+  if (executor.notifier()->closed()) return absl::UnavailableError("draining; call again");
   Pulled<v1::PromotedEnsemble> pulled;
   const auto promoted = executor.GetPromoted(name);
   if (absl::IsFailedPrecondition(promoted.status())) return pulled;  // none yet: wait

@@ -66,7 +66,7 @@ class RunClientImpl final : public RunClient {
           return absl::CancelledError("stopped watching");
         }
       }
-      const absl::Status status = rpc::FromGrpcStatus(reader->Finish());
+      const absl::Status status = EndOfCall(reader->Finish());
       if (!absl::IsUnavailable(status)) return status;
       if (std::chrono::steady_clock::now() - last_heard > patience) return status;
       rpc::RealSleeper()(kReconnectPause);

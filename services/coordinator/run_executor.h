@@ -29,6 +29,8 @@ struct ExecutorOptions {
 
 // Topic of the notifier for promotions; a run's topic is its id.
 inline constexpr char kPromotionsTopic[] = "/promotions";
+// Topic that only the notifier's Close wakes.
+inline constexpr char kDrainTopic[] = "/drain";
 
 // Thread-safe. Every mutating call is durable when it returns OK.
 class RunExecutor {

@@ -115,6 +115,10 @@ absl::Status RunExecutor::EndAttempt(const TaskKey& key, int64_t lease_epoch, v1
         if (live != progress_.end() && live->second.progress.lease().epoch() == lease_epoch) {
           *attempt->mutable_end() = live->second.progress.cursor();
         }
+        // Progress is told each second, a checkpoint when it is committed: the later of the two.
+        if (Before(attempt->end(), task.checkpoint_cursor())) {
+          *attempt->mutable_end() = task.checkpoint_cursor();
+        }
         task.set_state(v1::TASK_WAITING);
         task.set_error(error);
         task.set_not_before_unix_ms(now + BackoffAfter(FruitlessAttempts(task)).count());
@@ -171,7 +175,6 @@ absl::Status RunExecutor::Grant(const GrantLease& grant) {
     attempt.set_started_unix_ms(now);
     *attempt.mutable_device() = trainer->second.hello.device();
     task.set_state(v1::TASK_RUNNING);
-    task.clear_error_final();
     change.AddTaskEvent(task,
                         absl::StrCat("attempt ", task.attempts_size(), " on ", grant.trainer,
                                      " from ", Position(task.checkpoint_cursor())),

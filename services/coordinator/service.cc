@@ -10,6 +10,7 @@
 #include "common/base/files.h"
 #include "common/base/logging.h"
 #include "common/base/status.h"
+#include "common/concurrency/mutex.h"
 #include "services/coordinator/coordinator_service.h"
 #include "services/coordinator/fleet_service.h"
 #include "services/coordinator/registry_service.h"
@@ -86,13 +87,17 @@ class CoordinatorServerImpl final : public CoordinatorServer {
   rpc::RpcServer& server() override { return *server_; }
 
   void Drain(std::chrono::milliseconds grace) override {
+    MutexLock lock(drain_mutex_);
     if (server_ == nullptr) return;
+    server_->SetServing(false);
+    executor_->notifier()->Close();  // streams end and tell their clients to come back
     server_->Shutdown(grace);
     ticker_.reset();
     pool_->Stop();
   }
 
  private:
+  Mutex drain_mutex_;
   // In order of construction; destroyed in reverse.
   CoordinatorOptions options_;
   std::unique_ptr<DirectoryLock> lock_;

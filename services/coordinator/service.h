@@ -29,7 +29,8 @@ class CoordinatorServer {
   virtual ~CoordinatorServer() = default;
 
   virtual rpc::RpcServer& server() = 0;
-  // NOT_SERVING; streams are cancelled after `grace`; blocks until everything has stopped.
+  // NOT_SERVING; streams end with UNAVAILABLE, calls are cancelled after `grace`; blocks until
+  // everything has stopped. Idempotent.
   virtual void Drain(std::chrono::milliseconds grace) = 0;
 };
 

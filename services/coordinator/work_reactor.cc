@@ -26,6 +26,8 @@ class WorkReactor final : public grpc::ServerBidiReactor<v1::TrainerMessage, v1:
       MutexLock lock(outbox_->mutex);
       outbox_->reactor = this;
     }
+    drain_ = executor_.notifier()->Subscribe(kDrainTopic, [this] { EndDraining(); });
+    if (executor_.notifier()->closed()) EndDraining();  // closed before there was a subscription
     StartRead(&incoming_);
   }
 
@@ -48,6 +50,7 @@ class WorkReactor final : public grpc::ServerBidiReactor<v1::TrainerMessage, v1:
     writing_ = false;
     outgoing_.pop_front();
     if (!ok) outgoing_.clear();  // OnReadDone ends the stream
+    if (finished_) return Finish(end_);
     WriteNext();
   }
 
@@ -74,7 +77,12 @@ class WorkReactor final : public grpc::ServerBidiReactor<v1::TrainerMessage, v1:
     }
   }
 
+  void EndDraining() {
+    End({grpc::StatusCode::UNAVAILABLE, "the coordinator is draining; reconnect with the lease"});
+  }
+
   void Leave() {
+    drain_.reset();  // waits for an EndDraining under way
     {
       MutexLock lock(outbox_->mutex);
       outbox_->reactor = nullptr;
@@ -123,7 +131,8 @@ class WorkReactor final : public grpc::ServerBidiReactor<v1::TrainerMessage, v1:
     MutexLock lock(mutex_);
     if (finished_) return;
     finished_ = true;
-    Finish(status);
+    end_ = status;
+    if (!writing_) Finish(end_);  // else once the write is done
   }
 
   RunExecutor& executor_;
@@ -133,11 +142,13 @@ class WorkReactor final : public grpc::ServerBidiReactor<v1::TrainerMessage, v1:
   v1::TrainerMessage incoming_;  // owned by the read under way or the job that handles it
   std::string trainer_id_;
   int64_t session_ = 0;
+  std::unique_ptr<Notifier::Subscription> drain_;
 
   Mutex mutex_;
   std::deque<v1::CoordinatorMessage> outgoing_ ABSL_GUARDED_BY(mutex_);
   bool writing_ ABSL_GUARDED_BY(mutex_) = false;
   bool finished_ ABSL_GUARDED_BY(mutex_) = false;
+  grpc::Status end_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace
