@@ -28,21 +28,19 @@ class WorkReactor final : public grpc::ServerBidiReactor<v1::TrainerMessage, v1:
     }
     drain_ = executor_.notifier()->Subscribe(kDrainTopic, [this] { EndDraining(); });
     if (executor_.notifier()->closed()) EndDraining();  // closed before there was a subscription
-    StartRead(&incoming_);
+    MutexLock lock(mutex_);
+    if (!finished_) StartRead(&incoming_);
   }
 
   void OnReadDone(bool ok) override {
-    if (!ok) {
-      // The trainer closed its side, or the stream broke.
-      HandleOnPool([this] { End(grpc::Status::OK); });
-      return;
+    MutexLock lock(mutex_);
+    if (finished_) return;
+    handling_ = true;
+    // Not ok: the trainer closed its side, or the stream broke.
+    if (!pool_.Submit([this, ok] { HandleRead(ok); })) {
+      handling_ = false;
+      End({grpc::StatusCode::UNAVAILABLE, "the coordinator is shutting down; reconnect"});
     }
-    HandleOnPool([this] {
-      const grpc::Status status = Handle(incoming_);
-      if (!status.ok()) return End(status);
-      incoming_.Clear();
-      StartRead(&incoming_);
-    });
   }
 
   void OnWriteDone(bool ok) override {
@@ -50,7 +48,7 @@ class WorkReactor final : public grpc::ServerBidiReactor<v1::TrainerMessage, v1:
     writing_ = false;
     outgoing_.pop_front();
     if (!ok) outgoing_.clear();  // OnReadDone ends the stream
-    if (finished_) return Finish(end_);
+    FinishIfIdle();
     WriteNext();
   }
 
@@ -65,19 +63,24 @@ class WorkReactor final : public grpc::ServerBidiReactor<v1::TrainerMessage, v1:
 
   void Enqueue(const v1::CoordinatorMessage& message) {
     MutexLock lock(mutex_);
-    if (finished_) return;
+    if (ending_) return;
     outgoing_.push_back(message);
     WriteNext();
   }
 
  private:
-  void HandleOnPool(std::function<void()> work) {
-    if (!pool_.Submit(std::move(work))) {
-      End({grpc::StatusCode::UNAVAILABLE, "the coordinator is shutting down; reconnect"});
-    }
+  void HandleRead(bool ok) {
+    const grpc::Status status = ok ? Handle(incoming_) : grpc::Status::OK;
+    MutexLock lock(mutex_);
+    handling_ = false;
+    if (!ok || !status.ok()) End(status);
+    if (ending_) return FinishIfIdle();
+    incoming_.Clear();
+    StartRead(&incoming_);
   }
 
   void EndDraining() {
+    MutexLock lock(mutex_);
     End({grpc::StatusCode::UNAVAILABLE, "the coordinator is draining; reconnect with the lease"});
   }
 
@@ -88,7 +91,7 @@ class WorkReactor final : public grpc::ServerBidiReactor<v1::TrainerMessage, v1:
       outbox_->reactor = nullptr;
     }
     {
-      // End() on another thread may still hold the lock under which it finished the stream.
+      // Another thread may still hold the lock under which it finished the stream.
       MutexLock lock(mutex_);
     }
     if (!trainer_id_.empty()) executor_.Disconnect(trainer_id_, session_);
@@ -122,17 +125,23 @@ class WorkReactor final : public grpc::ServerBidiReactor<v1::TrainerMessage, v1:
   }
 
   void WriteNext() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    if (writing_ || finished_ || outgoing_.empty()) return;
+    if (writing_ || ending_ || outgoing_.empty()) return;
     writing_ = true;
     StartWrite(&outgoing_.front());
   }
 
-  void End(const grpc::Status& status) {
-    MutexLock lock(mutex_);
-    if (finished_) return;
-    finished_ = true;
+  void End(const grpc::Status& status) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    if (ending_) return;
+    ending_ = true;
     end_ = status;
-    if (!writing_) Finish(end_);  // else once the write is done
+    FinishIfIdle();
+  }
+
+  // Once finished, this object may go as soon as the lock does: not while a job still uses it.
+  void FinishIfIdle() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    if (!ending_ || finished_ || writing_ || handling_) return;
+    finished_ = true;
+    Finish(end_);
   }
 
   RunExecutor& executor_;
@@ -147,6 +156,8 @@ class WorkReactor final : public grpc::ServerBidiReactor<v1::TrainerMessage, v1:
   Mutex mutex_;
   std::deque<v1::CoordinatorMessage> outgoing_ ABSL_GUARDED_BY(mutex_);
   bool writing_ ABSL_GUARDED_BY(mutex_) = false;
+  bool handling_ ABSL_GUARDED_BY(mutex_) = false;  // a message, on the pool
+  bool ending_ ABSL_GUARDED_BY(mutex_) = false;    // as soon as nothing is under way
   bool finished_ ABSL_GUARDED_BY(mutex_) = false;
   grpc::Status end_ ABSL_GUARDED_BY(mutex_);
 };
