@@ -18,8 +18,8 @@ inline constexpr std::chrono::seconds kCallTimeout{30};
 // Unique per process and call.
 std::string NewRequestId();
 
-// Of a call that its caller never cancels: a server that stops answers those under way with CANCELLED
-// after its grace, which means the same as UNAVAILABLE.
+// Of a call that its caller never cancels: a server that stops answers those under way with
+// CANCELLED after its grace, which means the same as UNAVAILABLE.
 inline absl::Status EndOfCall(const grpc::Status& ended) {
   const absl::Status status = rpc::FromGrpcStatus(ended);
   if (!absl::IsCancelled(status)) return status;

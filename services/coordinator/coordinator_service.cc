@@ -73,9 +73,8 @@ absl::Status CoordinatorServiceImpl::Submit(const v1::SubmitRunRequest& request,
     return absl::OkStatus();
   }));
   ATELIER_ASSIGN_OR_RETURN(plan, BindDataset(std::move(plan), summary));
-  ATELIER_ASSIGN_OR_RETURN(
-      *response.mutable_run_id(),
-      executor_.Submit(request.request_id(), request.plan(), plan, summary));
+  ATELIER_ASSIGN_OR_RETURN(*response.mutable_run_id(),
+                           executor_.Submit(request.request_id(), request.plan(), plan, summary));
   *response.mutable_dataset() = std::move(summary);
   return absl::OkStatus();
 }
@@ -146,12 +145,12 @@ grpc::ServerWriteReactor<v1::DescribeDatasetResponse>* CoordinatorServiceImpl::I
         pulled.ended = true;
         ATELIER_RETURN_IF_ERROR(AskDataService([&](const std::string& address) -> absl::Status {
           pulled.messages.clear();
-          ATELIER_ASSIGN_OR_RETURN(
-              data::DatasetDescription description,
-              data::DataClient::Create(channels_->Connect(address))
-                  ->Describe(asked, [&](const v1::DescribeProgress& progress) {
-                    *pulled.messages.emplace_back().mutable_progress() = progress;
-                  }));
+          ATELIER_ASSIGN_OR_RETURN(data::DatasetDescription description,
+                                   data::DataClient::Create(channels_->Connect(address))
+                                       ->Describe(asked, [&](const v1::DescribeProgress& progress) {
+                                         *pulled.messages.emplace_back().mutable_progress() =
+                                             progress;
+                                       }));
           *pulled.messages.emplace_back().mutable_summary() = std::move(description.summary);
           constexpr int kPage = 2000;
           for (size_t i = 0; i < description.samples.size(); ++i) {

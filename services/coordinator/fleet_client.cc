@@ -38,8 +38,10 @@ class WorkStreamImpl final : public WorkStream {
   }
 
  private:
-  grpc::ClientContext context_;  // a long stream: liveness is the lease's business, not a deadline's
-  const std::unique_ptr<grpc::ClientReaderWriter<v1::TrainerMessage, v1::CoordinatorMessage>> stream_;
+  grpc::ClientContext
+      context_;  // a long stream: liveness is the lease's business, not a deadline's
+  const std::unique_ptr<grpc::ClientReaderWriter<v1::TrainerMessage, v1::CoordinatorMessage>>
+      stream_;
   Mutex write_mutex_;
   bool finished_ ABSL_GUARDED_BY(write_mutex_) = false;
   absl::Status status_ ABSL_GUARDED_BY(write_mutex_);

@@ -12,7 +12,8 @@ std::string CompleteAddress(const std::string& address, const std::string& peer)
   if (scheme == std::string::npos || port <= scheme) return "127.0.0.1" + address;
   std::string host = peer.substr(scheme + 1, port - scheme - 1);
   // gRPC writes the brackets of an IPv6 host percent-encoded.
-  if (host.rfind("%5B", 0) == 0 && host.size() > 6) host = "[" + host.substr(3, host.size() - 6) + "]";
+  if (host.rfind("%5B", 0) == 0 && host.size() > 6)
+    host = "[" + host.substr(3, host.size() - 6) + "]";
   return host + address;
 }
 

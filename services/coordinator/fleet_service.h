@@ -32,8 +32,8 @@ class FleetServiceImpl final : public v1::FleetService::CallbackService {
   WorkerPool& pool_;
 };
 
-// "host:port" as others reach it: an address without host (":7072") gets the call's peer's. Peers are
-// written by gRPC as "ipv4:127.0.0.1:4711", "ipv6:[::1]:4711" or "inproc:…". Pure.
+// "host:port" as others reach it: an address without host (":7072") gets the call's peer's. Peers
+// are written by gRPC as "ipv4:127.0.0.1:4711", "ipv6:[::1]:4711" or "inproc:…". Pure.
 std::string CompleteAddress(const std::string& address, const std::string& peer);
 
 }  // namespace atelier::coordinator

@@ -19,16 +19,22 @@ int main(int argc, char** argv) {
   using atelier::coordinator::CoordinatorOptions;
   using atelier::coordinator::CoordinatorServer;
 
-  CLI::App app("Atelier's coordinator: turns runs into tasks, leases them to trainers, keeps checkpoints, weights and ensemble versions.");
+  CLI::App app(
+      "Atelier's coordinator: turns runs into tasks, leases them to trainers, keeps checkpoints, "
+      "weights and ensemble versions.");
   CoordinatorOptions options;
   std::string state = "atelier-state";
   int lease_ms = 15'000;
   options.server.listen = "127.0.0.1:7070";
   atelier::rpc::AddServerFlags(app, options.server);
   app.add_option("--state", state, "Folder for database and artifacts")
-      ->envname("ATELIER_STATE")->capture_default_str();
-  app.add_option("--lease-ms", lease_ms, "A task whose trainer was not heard of for so long goes to another")
-      ->envname("ATELIER_LEASE_MS")->check(CLI::Range(200, 3'600'000))->capture_default_str();
+      ->envname("ATELIER_STATE")
+      ->capture_default_str();
+  app.add_option("--lease-ms", lease_ms,
+                 "A task whose trainer was not heard of for so long goes to another")
+      ->envname("ATELIER_LEASE_MS")
+      ->check(CLI::Range(200, 3'600'000))
+      ->capture_default_str();
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
@@ -48,7 +54,8 @@ int main(int argc, char** argv) {
   });
   auto result = CoordinatorServer::Start(std::move(options));
   if (!result.ok()) {
-    std::fprintf(stderr, "atelier-coordinator: %s\n", std::string(result.status().message()).c_str());
+    std::fprintf(stderr, "atelier-coordinator: %s\n",
+                 std::string(result.status().message()).c_str());
     started.set_value();
     return 1;
   }

@@ -1,5 +1,5 @@
-// Wakes those who wait for news of a topic (a run's events, promotions). The news itself is read from
-// the store, so a slow reader costs no memory here.
+// Wakes those who wait for news of a topic (a run's events, promotions). The news itself is read
+// from the store, so a slow reader costs no memory here.
 #pragma once
 
 #include <cstdint>

@@ -58,12 +58,12 @@ v1::ImageSpec CompleteImage(v1::ImageSpec image, const v1::ImageSpec& fallback) 
 }
 
 absl::Status CheckBatchBytes(const v1::RunPlan& plan, const v1::ImageSpec& image) {
-  const int64_t bytes =
-      int64_t{plan.batch_size()} * image.size() * image.size() * image.channels();
+  const int64_t bytes = int64_t{plan.batch_size()} * image.size() * image.size() * image.channels();
   if (bytes > kMaxBatchBytes) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "batch_size ", plan.batch_size(), " of ", image.size(), " px pictures is ", bytes,
-        " bytes, over the message limit of ", kMaxBatchBytes, "; make batch_size or image.size smaller"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("batch_size ", plan.batch_size(), " of ", image.size(), " px pictures is ",
+                     bytes, " bytes, over the message limit of ", kMaxBatchBytes,
+                     "; make batch_size or image.size smaller"));
   }
   return absl::OkStatus();
 }
@@ -79,8 +79,8 @@ absl::Status CompleteMembers(v1::RunPlan& plan) {
     ATELIER_ASSIGN_OR_RETURN(const nn::BackboneInfo info, nn::FindBackbone(member.backbone()));
     if (member.name().empty()) member.set_name(member.backbone());
     if (!IsSafeName(member.name()) || !names.insert(member.name()).second) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          field, ".name must be unique letters, digits, '.', '_' or '-', at most 64"));
+      return absl::InvalidArgumentError(
+          absl::StrCat(field, ".name must be unique letters, digits, '.', '_' or '-', at most 64"));
     }
     *member.mutable_image() = CompleteImage(member.image(), plan.image());
     if (member.scaling() == v1::SCALING_UNSPECIFIED) member.set_scaling(plan.scaling());
@@ -122,8 +122,10 @@ absl::Status CompleteStage(const std::string& field, v1::StageSpec& stage) {
   if (optimizer.epsilon() == 0) optimizer.set_epsilon(1e-7F);
   ATELIER_RETURN_IF_ERROR(
       CheckRange(field + ".optimizer.learning_rate", optimizer.learning_rate(), 1e-10F, 10.0F));
-  ATELIER_RETURN_IF_ERROR(CheckRange(field + ".optimizer.beta1", optimizer.beta1(), 0.0F, 0.99999F));
-  ATELIER_RETURN_IF_ERROR(CheckRange(field + ".optimizer.beta2", optimizer.beta2(), 0.0F, 0.99999F));
+  ATELIER_RETURN_IF_ERROR(
+      CheckRange(field + ".optimizer.beta1", optimizer.beta1(), 0.0F, 0.99999F));
+  ATELIER_RETURN_IF_ERROR(
+      CheckRange(field + ".optimizer.beta2", optimizer.beta2(), 0.0F, 0.99999F));
   v1::ScheduleSpec& schedule = *stage.mutable_schedule();
   if (schedule.reduce_on_plateau() && schedule.cosine()) {
     return absl::InvalidArgumentError(field +
@@ -135,17 +137,22 @@ absl::Status CompleteStage(const std::string& field, v1::StageSpec& stage) {
   if (schedule.patience() == 0) {
     schedule.set_patience(std::max(1, stage.early_stopping_patience() / 2));
   }
-  ATELIER_RETURN_IF_ERROR(CheckRange(field + ".optimizer.epsilon", optimizer.epsilon(), 0.0F, 1.0F));
+  ATELIER_RETURN_IF_ERROR(
+      CheckRange(field + ".optimizer.epsilon", optimizer.epsilon(), 0.0F, 1.0F));
   ATELIER_RETURN_IF_ERROR(CheckRange(field + ".schedule.factor", schedule.factor(), 1e-6F, 1.0F));
-  ATELIER_RETURN_IF_ERROR(CheckRange(field + ".schedule.patience", schedule.patience(), 1, kMaxEpochs));
+  ATELIER_RETURN_IF_ERROR(
+      CheckRange(field + ".schedule.patience", schedule.patience(), 1, kMaxEpochs));
   ATELIER_RETURN_IF_ERROR(CheckRange(field + ".schedule.min_lr", schedule.min_lr(), 0.0F, 10.0F));
-  ATELIER_RETURN_IF_ERROR(CheckRange(field + ".schedule.min_delta", schedule.min_delta(), 0.0F, 1e6F));
+  ATELIER_RETURN_IF_ERROR(
+      CheckRange(field + ".schedule.min_delta", schedule.min_delta(), 0.0F, 1e6F));
   ATELIER_RETURN_IF_ERROR(
       CheckRange(field + ".schedule.warmup_steps", schedule.warmup_steps(), 0, 1'000'000'000));
-  ATELIER_RETURN_IF_ERROR(CheckRange(field + ".cutmix.alpha", stage.cutmix().alpha(), 0.0F, 1000.0F));
+  ATELIER_RETURN_IF_ERROR(
+      CheckRange(field + ".cutmix.alpha", stage.cutmix().alpha(), 0.0F, 1000.0F));
   ATELIER_RETURN_IF_ERROR(CheckRange(field + ".cutmix.off_after_epoch",
                                      stage.cutmix().off_after_epoch(), 0, kMaxEpochs));
-  ATELIER_RETURN_IF_ERROR(CheckRange(field + ".label_smoothing", stage.label_smoothing(), 0.0F, 0.5F));
+  ATELIER_RETURN_IF_ERROR(
+      CheckRange(field + ".label_smoothing", stage.label_smoothing(), 0.0F, 0.5F));
   ATELIER_RETURN_IF_ERROR(
       CheckRange(field + ".cutmix.probability", stage.cutmix().probability(), 0.0F, 1.0F));
   return CheckAugmentation(field + ".augmentation", stage.augmentation());
@@ -218,8 +225,8 @@ void SetClassWeights(const v1::Run& run, const v1::StageSpec& stage, v1::Assignm
     total += counts.back();
   }
   for (const double count : counts) {
-    assignment.add_class_weights(
-        count > 0 ? total / (static_cast<double>(counts.size()) * count) : 0.0);
+    assignment.add_class_weights(count > 0 ? total / (static_cast<double>(counts.size()) * count)
+                                           : 0.0);
   }
 }
 
@@ -229,8 +236,7 @@ absl::StatusOr<v1::RunPlan> CompletePlan(v1::RunPlan plan) {
   FillDefaults(plan);
   ATELIER_RETURN_IF_ERROR(CheckImage("image", plan.image()));
   ATELIER_RETURN_IF_ERROR(CheckRange("batch_size", plan.batch_size(), 1, kMaxBatch));
-  ATELIER_RETURN_IF_ERROR(
-      CheckRange("validation_fraction", plan.validation_fraction(), 0.0, 0.9));
+  ATELIER_RETURN_IF_ERROR(CheckRange("validation_fraction", plan.validation_fraction(), 0.0, 0.9));
   ATELIER_RETURN_IF_ERROR(CheckRange("head.dropout", plan.head().dropout(), 0.0F, 0.99F));
   ATELIER_RETURN_IF_ERROR(CheckRange("head.hidden_units", plan.head().hidden_units(), 0, 65'536));
   ATELIER_RETURN_IF_ERROR(CheckRange("head.l2", plan.head().l2(), 0.0F, 1000.0F));
@@ -239,8 +245,7 @@ absl::StatusOr<v1::RunPlan> CompletePlan(v1::RunPlan plan) {
   ATELIER_RETURN_IF_ERROR(CheckRange("checkpoint_seconds", plan.checkpoint_seconds(), 1, 86'400));
   ATELIER_RETURN_IF_ERROR(CheckRange("max_attempts", plan.max_attempts(), 1, 1000));
   ATELIER_RETURN_IF_ERROR(CompleteMembers(plan));
-  ATELIER_RETURN_IF_ERROR(
-      CheckRange("min_members", plan.min_members(), 0, plan.members_size()));
+  ATELIER_RETURN_IF_ERROR(CheckRange("min_members", plan.min_members(), 0, plan.members_size()));
   ATELIER_RETURN_IF_ERROR(CompleteStages(plan));
   if (!plan.name().empty() && !IsSafeName(plan.name())) {
     return absl::InvalidArgumentError(
@@ -261,9 +266,10 @@ v1::DescribeDatasetRequest DescribeRequest(const v1::RunPlan& plan) {
 
 absl::StatusOr<v1::RunPlan> BindDataset(v1::RunPlan plan, const v1::DatasetSummary& summary) {
   if (summary.classes_size() < 2) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "the dataset has ", summary.classes_size(),
-        " labelled classes; at least 2 are needed (DIR/<class>/*.jpg; `atelier data inspect` says what was recognised)"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("the dataset has ", summary.classes_size(),
+                     " labelled classes; at least 2 are needed (DIR/<class>/*.jpg; `atelier data "
+                     "inspect` says what was recognised)"));
   }
   if (plan.classes().empty()) {
     for (const v1::ClassCount& count : summary.classes()) plan.add_classes(count.name());

@@ -9,9 +9,8 @@ namespace atelier::coordinator {
 namespace {
 
 bool CanTrain(const TrainerView& trainer, const std::string& backbone) {
-  return trainer.backbones.empty() ||
-         std::find(trainer.backbones.begin(), trainer.backbones.end(), backbone) !=
-             trainer.backbones.end();
+  return trainer.backbones.empty() || std::find(trainer.backbones.begin(), trainer.backbones.end(),
+                                                backbone) != trainer.backbones.end();
 }
 
 bool Exhausted(const RunView& run, const TaskView& task) {

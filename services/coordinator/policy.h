@@ -53,11 +53,25 @@ struct Snapshot {
   std::vector<TrainerView> trainers;  // by id
 };
 
-struct ExpireLease { TaskKey key; int64_t lease_epoch; };
-struct GrantLease { TaskKey key; std::string trainer; };
-struct FailTask { TaskKey key; std::string cause; };
-struct FinishRun { std::string run_id; };      // every task is done: publish
-struct FailRun { std::string run_id; std::string cause; };  // nothing is left to do and a task failed
+struct ExpireLease {
+  TaskKey key;
+  int64_t lease_epoch;
+};
+struct GrantLease {
+  TaskKey key;
+  std::string trainer;
+};
+struct FailTask {
+  TaskKey key;
+  std::string cause;
+};
+struct FinishRun {
+  std::string run_id;
+};  // every task is done: publish
+struct FailRun {
+  std::string run_id;
+  std::string cause;
+};  // nothing is left to do and a task failed
 
 using Action = std::variant<ExpireLease, GrantLease, FailTask, FinishRun, FailRun>;
 

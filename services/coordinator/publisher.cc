@@ -33,7 +33,9 @@ std::vector<const v1::Task*> ChooseTasks(const RunRecord& record,
   if (labels.size() > 1) {
     // Stages that split differently (undersampling) have other validation pictures: only one stage
     // gives every member the same rows.
-    warnings.push_back("members did best in stages with different validation pictures; the last stage is taken for all");
+    warnings.push_back(
+        "members did best in stages with different validation pictures; the last stage is taken "
+        "for all");
     for (size_t i = 0; i < chosen.size(); ++i) {
       chosen[i] = TasksOf(record, chosen[i]->member()).back();
     }
@@ -88,7 +90,8 @@ const v1::Task& ChooseTask(const RunRecord& record, const std::string& member,
       "%s: stage %s ended with val_loss %.4f, worse than %.4f of stage %s", member, last->stage(),
       last->result().validation_loss(), best->result().validation_loss(), best->stage());
   if (plan.recipe() == "seed") {
-    warnings.push_back(text + "; recipe seed takes the last stage all the same, the earlier weights are kept");
+    warnings.push_back(
+        text + "; recipe seed takes the last stage all the same, the earlier weights are kept");
     return *last;
   }
   warnings.push_back(text + ", whose weights are taken");

@@ -21,8 +21,8 @@ absl::StatusOr<PublishedRun> PreparePublication(const RunRecord& record,
                                                 artifacts::ArtifactStore& store);
 
 // The task of a member whose best weights the ensemble takes. Recipe `seed` takes the last stage's
-// (as the notebook does, with a warning when an earlier one was better); every other recipe takes the
-// stage with the least val_loss, but a last stage that trained on all data always wins: its
+// (as the notebook does, with a warning when an earlier one was better); every other recipe takes
+// the stage with the least val_loss, but a last stage that trained on all data always wins: its
 // validation pictures were trained on, so its val_loss compares with nothing.
 const v1::Task& ChooseTask(const RunRecord& record, const std::string& member,
                            std::vector<std::string>& warnings);

@@ -1,5 +1,5 @@
-// A server stream that sends what a source has, one write in flight, and waits for a wake-up when it
-// has nothing. The source is asked on the pool, never in a reaction, so it may block.
+// A server stream that sends what a source has, one write in flight, and waits for a wake-up when
+// it has nothing. The source is asked on the pool, never in a reaction, so it may block.
 #pragma once
 
 #include <grpcpp/support/server_callback.h>
@@ -30,7 +30,8 @@ class PullStream final : public grpc::ServerWriteReactor<Message> {
 
   PullStream(WorkerPool& pool, Pull pull) : pool_(pool), pull_(std::move(pull)) {}
 
-  // Keeps what must live as long as the stream (a subscription that calls Wake). Call before the first Wake.
+  // Keeps what must live as long as the stream (a subscription that calls Wake). Call before the
+  // first Wake.
   void Hold(std::shared_ptr<void> held) { held_ = std::move(held); }
 
   // There may be something new. Any thread.

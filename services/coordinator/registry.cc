@@ -48,8 +48,7 @@ absl::StatusOr<v1::EnsembleVersion> PublishInTransaction(Transaction& transactio
   ATELIER_ASSIGN_OR_RETURN(const auto current, transaction.GetPromoted(ensemble.name()));
   promoted = promote || !current.has_value();
   if (promoted) {
-    ATELIER_RETURN_IF_ERROR(
-        transaction.SetPromoted(ensemble.name(), ensemble.version(), unix_ms));
+    ATELIER_RETURN_IF_ERROR(transaction.SetPromoted(ensemble.name(), ensemble.version(), unix_ms));
   }
   return ensemble;
 }
@@ -76,8 +75,8 @@ absl::StatusOr<v1::EnsembleVersion> FindEnsemble(Transaction& transaction, const
     if (ensemble.version() == version && ensemble.name() == name) return ensemble;
   }
   ATELIER_ASSIGN_OR_RETURN(const auto all, transaction.ListEnsembles(""));
-  return absl::NotFoundError(absl::StrCat("no ensemble ", name, "@", version,
-                                          "; published: ", VersionsOf(all)));
+  return absl::NotFoundError(
+      absl::StrCat("no ensemble ", name, "@", version, "; published: ", VersionsOf(all)));
 }
 
 absl::StatusOr<v1::PromotedEnsemble> FindPromoted(Transaction& transaction,

@@ -80,9 +80,9 @@ class RegistryClientImpl final : public RegistryClient {
     const std::string digest = Sha256Hex(bytes);
     ATELIER_ASSIGN_OR_RETURN(const bool there, Exists(digest));
     if (there) return digest;
-    ATELIER_RETURN_IF_ERROR(CallWithRetry(
-        [&](grpc::ClientContext* context) { return Upload(context, digest, bytes); },
-        kTransferTimeout));
+    ATELIER_RETURN_IF_ERROR(
+        CallWithRetry([&](grpc::ClientContext* context) { return Upload(context, digest, bytes); },
+                      kTransferTimeout));
     return digest;
   }
 
@@ -197,7 +197,8 @@ class RegistryClientImpl final : public RegistryClient {
     v1::GetArtifactResponse response;
     while (reader->Read(&response)) {
       if (response.has_header()) {
-        bytes.reserve(static_cast<size_t>(std::clamp<int64_t>(response.header().size(), 0, int64_t{4} << 30)));
+        bytes.reserve(static_cast<size_t>(
+            std::clamp<int64_t>(response.header().size(), 0, int64_t{4} << 30)));
       } else {
         bytes += response.chunk();
       }

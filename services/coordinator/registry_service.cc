@@ -51,8 +51,8 @@ class PutReactor final : public grpc::ServerReadReactor<v1::PutArtifactRequest> 
       return absl::OkStatus();
     }
     if (!begun_) return absl::InvalidArgumentError("the first message must be the header");
-    // What is stored already is read to its end and thrown away: finishing under a client that still
-    // writes leaves it hanging on gRPC's in-process transport.
+    // What is stored already is read to its end and thrown away: finishing under a client that
+    // still writes leaves it hanging on gRPC's in-process transport.
     if (response_->already_stored()) return absl::OkStatus();
     if (request_.chunk().size() > kMaxChunkBytes) {
       return absl::ResourceExhaustedError("a chunk has at most 1 MiB");
@@ -174,8 +174,7 @@ grpc::ServerUnaryReactor* RegistryServiceImpl::GetEnsemble(grpc::CallbackServerC
                                                            const v1::GetEnsembleRequest* request,
                                                            v1::EnsembleVersion* response) {
   return rpc::RunUnary(context, pool_, [this, request, response]() -> absl::Status {
-    ATELIER_ASSIGN_OR_RETURN(*response,
-                             executor_.GetEnsemble(request->name(), request->version()));
+    ATELIER_ASSIGN_OR_RETURN(*response, executor_.GetEnsemble(request->name(), request->version()));
     return absl::OkStatus();
   });
 }
@@ -194,8 +193,7 @@ grpc::ServerWriteReactor<v1::PromotedEnsemble>* RegistryServiceImpl::WatchPromot
   auto seen = std::make_shared<PromotionSeen>();
   auto* stream = new PullStream<v1::PromotedEnsemble>(
       pool_, [this, name = request->name(), seen] { return PullPromoted(executor_, name, *seen); });
-  stream->Hold(
-      executor_.notifier()->Subscribe(kPromotionsTopic, [stream] { stream->Wake(); }));
+  stream->Hold(executor_.notifier()->Subscribe(kPromotionsTopic, [stream] { stream->Wake(); }));
   stream->Wake();
   return stream;
 }

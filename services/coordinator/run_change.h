@@ -1,5 +1,5 @@
-// A change of one run on its way into the store: a working copy that replaces the executor's own only
-// after the commit.
+// A change of one run on its way into the store: a working copy that replaces the executor's own
+// only after the commit.
 #pragma once
 
 #include <set>
@@ -36,7 +36,8 @@ struct RunChange {
     body.set_member(task.member());
     body.set_stage(task.stage());
     body.set_state(task.state());
-    if (task.attempts_size() > 0) body.set_trainer(task.attempts(task.attempts_size() - 1).trainer());
+    if (task.attempts_size() > 0)
+      body.set_trainer(task.attempts(task.attempts_size() - 1).trainer());
     body.set_text(std::move(text));
     return body;
   }

@@ -19,8 +19,7 @@ constexpr int kEventPage = 200;
 // A random suffix keeps ids apart that are made within one second.
 std::string NewRunId(const std::string& name) {
   std::random_device random;
-  const std::string stamp =
-      absl::FormatTime("%Y%m%d-%H%M%S", absl::Now(), absl::UTCTimeZone());
+  const std::string stamp = absl::FormatTime("%Y%m%d-%H%M%S", absl::Now(), absl::UTCTimeZone());
   return absl::StrFormat("%s-%s-%04x", name.substr(0, 40), stamp, random() & 0xffffU);
 }
 
@@ -46,26 +45,26 @@ absl::StatusOr<std::unique_ptr<RunExecutor>> RunExecutor::Create(
 
 absl::Status RunExecutor::Load() {
   MutexLock lock(mutex_);
-  return store_.Transact([&](Transaction& transaction) ABSL_NO_THREAD_SAFETY_ANALYSIS -> absl::Status {
-    ATELIER_ASSIGN_OR_RETURN(const std::vector<v1::Run> runs, transaction.ListRuns());
-    for (const v1::Run& run : runs) {
-      if (run.state() != v1::RUN_RUNNING) continue;
-      ATELIER_ASSIGN_OR_RETURN(RunRecord record, transaction.GetRun(run.run_id()));
-      for (const v1::Task& task : record.tasks) {
-        if (task.state() != v1::TASK_RUNNING) continue;
-        const v1::Attempt& attempt = task.attempts(task.attempts_size() - 1);
-        fleet_.leases()[{run.run_id(), task.member(), task.stage()}] = {
-            attempt.trainer(), attempt.lease_epoch(), clock_.Now() + options_.lease_ttl};
-      }
-      running_[run.run_id()] = std::move(record);
-    }
-    return absl::OkStatus();
-  });
+  return store_.Transact(
+      [&](Transaction& transaction) ABSL_NO_THREAD_SAFETY_ANALYSIS -> absl::Status {
+        ATELIER_ASSIGN_OR_RETURN(const std::vector<v1::Run> runs, transaction.ListRuns());
+        for (const v1::Run& run : runs) {
+          if (run.state() != v1::RUN_RUNNING) continue;
+          ATELIER_ASSIGN_OR_RETURN(RunRecord record, transaction.GetRun(run.run_id()));
+          for (const v1::Task& task : record.tasks) {
+            if (task.state() != v1::TASK_RUNNING) continue;
+            const v1::Attempt& attempt = task.attempts(task.attempts_size() - 1);
+            fleet_.leases()[{run.run_id(), task.member(), task.stage()}] = {
+                attempt.trainer(), attempt.lease_epoch(), clock_.Now() + options_.lease_ttl};
+          }
+          running_[run.run_id()] = std::move(record);
+        }
+        return absl::OkStatus();
+      });
 }
 
 absl::Status RunExecutor::Mutate(
-    const std::string& run_id,
-    const std::function<absl::Status(RunChange&, Transaction&)>& body) {
+    const std::string& run_id, const std::function<absl::Status(RunChange&, Transaction&)>& body) {
   RunChange change;
   std::vector<std::string> deletable;
   ATELIER_RETURN_IF_ERROR(store_.Transact([&](Transaction& transaction) -> absl::Status {
@@ -329,7 +328,8 @@ absl::StatusOr<RunExecutor::News> RunExecutor::NewsAfter(const std::string& run_
   news.ended = state != v1::RUN_RUNNING && reached >= last_event;
   news.progress_seen = progress_version_;
   for (const auto& [key, live] : progress_) {
-    if (key.run_id == run_id && live.version > progress_seen) news.progress.push_back(live.progress);
+    if (key.run_id == run_id && live.version > progress_seen)
+      news.progress.push_back(live.progress);
   }
   return news;
 }

@@ -54,10 +54,10 @@ class RunExecutor {
   absl::StatusOr<v1::ListRunsResponse> List();
 
   struct News {
-    std::vector<v1::RunEvent> events;         // numbered, in order
-    std::vector<v1::TaskProgress> progress;   // current, newer than `progress_seen`
+    std::vector<v1::RunEvent> events;        // numbered, in order
+    std::vector<v1::TaskProgress> progress;  // current, newer than `progress_seen`
     int64_t progress_seen = 0;
-    bool ended = false;                       // no further event will come
+    bool ended = false;  // no further event will come
   };
   absl::StatusOr<News> NewsAfter(const std::string& run_id, int64_t event, int64_t progress_seen);
 

@@ -32,9 +32,9 @@ int64_t RunExecutor::Connect(const v1::TrainerHello& hello, SendToTrainer send) 
     session = next_session_++;
     const std::string& id = hello.trainer_id();
     const std::optional<TaskKey> held = fleet_.TaskOf(id);
-    const bool same_attempt =
-        held.has_value() && hello.has_current() && KeyOf(hello.current()) == *held &&
-        fleet_.Renew(hello.current(), clock_.Now() + options_.lease_ttl);
+    const bool same_attempt = held.has_value() && hello.has_current() &&
+                              KeyOf(hello.current()) == *held &&
+                              fleet_.Renew(hello.current(), clock_.Now() + options_.lease_ttl);
     if (held.has_value() && !same_attempt) {
       // A new process under the old name, or one that gave the task up: nobody works on it.
       const absl::Status ended =
@@ -112,7 +112,8 @@ void RunExecutor::OnDraining(const std::string& trainer) {
 void RunExecutor::Disconnect(const std::string& trainer, int64_t session) {
   MutexLock lock(mutex_);
   const auto found = fleet_.trainers().find(trainer);
-  // A newer stream of the same trainer may have taken over already. The lease stays until it expires.
+  // A newer stream of the same trainer may have taken over already. The lease stays until it
+  // expires.
   if (found != fleet_.trainers().end() && found->second.session == session) {
     fleet_.trainers().erase(found);
   }
@@ -121,12 +122,14 @@ void RunExecutor::Disconnect(const std::string& trainer, int64_t session) {
 absl::StatusOr<v1::Task*> RunExecutor::FencedTask(RunChange& change, const v1::Lease& lease) {
   v1::Task* task = change.Edit(lease.member(), lease.stage());
   if (task == nullptr) {
-    return absl::NotFoundError(absl::StrCat("the run has no task ", lease.member(), "/", lease.stage()));
+    return absl::NotFoundError(
+        absl::StrCat("the run has no task ", lease.member(), "/", lease.stage()));
   }
   const v1::Attempt* attempt = RunningAttempt(*task);
   if (attempt == nullptr || attempt->lease_epoch() != lease.epoch()) {
     return absl::AbortedError(absl::StrCat("lease ", lease.epoch(), " of ", lease.member(), "/",
-                                           lease.stage(), " is not the current one; stop the task"));
+                                           lease.stage(),
+                                           " is not the current one; stop the task"));
   }
   return task;
 }
@@ -167,14 +170,14 @@ absl::Status RunExecutor::ApplyCheckpoint(RunChange& change, Transaction& transa
 absl::Status RunExecutor::CommitCheckpoint(const v1::CommitCheckpointRequest& request) {
   MutexLock lock(mutex_);
   std::string response;
-  const absl::Status status = Mutate(
-      request.lease().run_id(),
-      [&](RunChange& change, Transaction& transaction) ABSL_NO_THREAD_SAFETY_ANALYSIS {
-        return Idempotent(transaction, request.request_id(), request, &response,
-                          [&]() ABSL_NO_THREAD_SAFETY_ANALYSIS {
-                            return ApplyCheckpoint(change, transaction, request);
-                          });
-      });
+  const absl::Status status =
+      Mutate(request.lease().run_id(),
+             [&](RunChange& change, Transaction& transaction) ABSL_NO_THREAD_SAFETY_ANALYSIS {
+               return Idempotent(transaction, request.request_id(), request, &response,
+                                 [&]() ABSL_NO_THREAD_SAFETY_ANALYSIS {
+                                   return ApplyCheckpoint(change, transaction, request);
+                                 });
+             });
   if (status.ok()) {
     ++checkpoints_;
     fleet_.Renew(request.lease(), clock_.Now() + options_.lease_ttl);
@@ -257,7 +260,8 @@ absl::Status RunExecutor::ApplyFinish(RunChange& change, Transaction& transactio
       task->set_error_final(!request.retryable());
       task->set_not_before_unix_ms(now + BackoffAfter(FruitlessAttempts(*task)).count());
       change.AddTaskEvent(
-          *task, absl::StrCat("attempt ", task->attempts_size(), " failed: ", request.error()), now);
+          *task, absl::StrCat("attempt ", task->attempts_size(), " failed: ", request.error()),
+          now);
       // Reading a checkpoint takes its time: only an attempt that got nowhere gives a reason to.
       if (FruitlessAttempts(*task) > 0 && !task->checkpoint_digest().empty() &&
           !IsIntact(task->checkpoint_digest())) {
@@ -281,13 +285,14 @@ absl::Status RunExecutor::FinishTask(const v1::FinishTaskRequest& request) {
   {
     MutexLock lock(mutex_);
     std::string response;
-    ATELIER_RETURN_IF_ERROR(Mutate(
-        key.run_id, [&](RunChange& change, Transaction& transaction) ABSL_NO_THREAD_SAFETY_ANALYSIS {
-          return Idempotent(transaction, request.request_id(), request, &response,
-                            [&]() ABSL_NO_THREAD_SAFETY_ANALYSIS {
-                              return ApplyFinish(change, transaction, request);
-                            });
-        }));
+    ATELIER_RETURN_IF_ERROR(
+        Mutate(key.run_id,
+               [&](RunChange& change, Transaction& transaction) ABSL_NO_THREAD_SAFETY_ANALYSIS {
+                 return Idempotent(transaction, request.request_id(), request, &response,
+                                   [&]() ABSL_NO_THREAD_SAFETY_ANALYSIS {
+                                     return ApplyFinish(change, transaction, request);
+                                   });
+               }));
     const auto lease = fleet_.leases().find(key);
     if (lease != fleet_.leases().end() && lease->second.epoch == request.lease().epoch()) {
       fleet_.leases().erase(lease);

@@ -25,16 +25,15 @@ absl::StatusOr<v1::EnsembleVersion> RunExecutor::Publish(
     ATELIER_RETURN_IF_ERROR(CheckStored(weights));
     std::string response;
     ATELIER_RETURN_IF_ERROR(store_.Transact([&](Transaction& transaction) {
-      return Idempotent(transaction, request.request_id(), request, &response,
-                        [&]() -> absl::Status {
-                          ATELIER_ASSIGN_OR_RETURN(
-                              const v1::EnsembleVersion stored,
-                              PublishInTransaction(transaction, request.ensemble(),
-                                                   request.promote(),
-                                                   UnixMillis(clock_.WallNow()), promoted));
-                          response = stored.SerializeAsString();
-                          return absl::OkStatus();
-                        });
+      return Idempotent(
+          transaction, request.request_id(), request, &response, [&]() -> absl::Status {
+            ATELIER_ASSIGN_OR_RETURN(
+                const v1::EnsembleVersion stored,
+                PublishInTransaction(transaction, request.ensemble(), request.promote(),
+                                     UnixMillis(clock_.WallNow()), promoted));
+            response = stored.SerializeAsString();
+            return absl::OkStatus();
+          });
     }));
     if (!published.ParseFromString(response)) {
       return absl::DataLossError("the stored answer to this request cannot be read");

@@ -162,9 +162,8 @@ absl::Status RunExecutor::Grant(const GrantLease& grant) {
   int64_t epoch = 0;
   ATELIER_RETURN_IF_ERROR(Mutate(key.run_id, [&](RunChange& change, Transaction&) -> absl::Status {
     v1::Task& task = *change.Edit(key.member, key.stage);
-    epoch = task.attempts_size() == 0
-                ? 1
-                : task.attempts(task.attempts_size() - 1).lease_epoch() + 1;
+    epoch =
+        task.attempts_size() == 0 ? 1 : task.attempts(task.attempts_size() - 1).lease_epoch() + 1;
     assignment = AssignmentFor(change.record.run, task);
     ATELIER_RETURN_IF_ERROR(StartingPoint(change.record, task, assignment));
     v1::Attempt& attempt = *task.add_attempts();
@@ -202,10 +201,9 @@ absl::Status RunExecutor::Finish(const std::string& run_id) {
   ATELIER_RETURN_IF_ERROR(
       Mutate(run_id, [&](RunChange& change, Transaction& transaction) -> absl::Status {
         v1::Run& run = change.record.run;
-        ATELIER_ASSIGN_OR_RETURN(
-            *run.mutable_ensemble(),
-            PublishInTransaction(transaction, published->ensemble, run.plan().promote(), now,
-                                 promoted));
+        ATELIER_ASSIGN_OR_RETURN(*run.mutable_ensemble(),
+                                 PublishInTransaction(transaction, published->ensemble,
+                                                      run.plan().promote(), now, promoted));
         *run.mutable_metrics() = published->metrics;
         run.set_state(v1::RUN_DONE);
         run.set_ended_unix_ms(now);

@@ -30,15 +30,18 @@ class CoordinatorMetrics final : public prometheus::Collectable {
   std::vector<prometheus::MetricFamily> Collect() const override {
     const RunExecutor::Counts counts = executor_.GetCounts();
     prometheus::Registry registry;
-    auto gauge = [&registry](const char* name, const char* help) -> prometheus::Family<prometheus::Gauge>& {
+    auto gauge = [&registry](const char* name,
+                             const char* help) -> prometheus::Family<prometheus::Gauge>& {
       return prometheus::BuildGauge().Name(name).Help(help).Register(registry);
     };
     gauge("atelier_trainers", "Trainers connected").Add({}).Set(counts.trainers);
     gauge("atelier_data_services", "Data-services registered").Add({}).Set(counts.data_services);
     gauge("atelier_leases_expired_total", "Leases that expired")
-        .Add({}).Set(static_cast<double>(counts.leases_expired));
+        .Add({})
+        .Set(static_cast<double>(counts.leases_expired));
     gauge("atelier_checkpoints_committed_total", "Checkpoints committed")
-        .Add({}).Set(static_cast<double>(counts.checkpoints));
+        .Add({})
+        .Set(static_cast<double>(counts.checkpoints));
     auto& tasks = gauge("atelier_tasks", "Tasks of runs that go on, by state");
     for (const auto& [state, number] : counts.tasks) tasks.Add({{"state", state}}).Set(number);
     return registry.Collect();
@@ -66,11 +69,10 @@ class CoordinatorServerImpl final : public CoordinatorServer {
     ExecutorOptions executor_options;
     executor_options.lease_ttl = options_.lease_ttl;
     executor_options.data_service_ttl = options_.lease_ttl;
-    ATELIER_ASSIGN_OR_RETURN(executor_, RunExecutor::Create(executor_options, *store_, *artifacts_,
-                                                            RealClock()));
+    ATELIER_ASSIGN_OR_RETURN(
+        executor_, RunExecutor::Create(executor_options, *store_, *artifacts_, RealClock()));
     pool_ = std::make_unique<WorkerPool>(kHandlerThreads);
-    coordinator_ =
-        std::make_unique<CoordinatorServiceImpl>(*executor_, *pool_, options_.channels);
+    coordinator_ = std::make_unique<CoordinatorServiceImpl>(*executor_, *pool_, options_.channels);
     fleet_ = std::make_unique<FleetServiceImpl>(*executor_, *pool_);
     registry_ = std::make_unique<RegistryServiceImpl>(*executor_, *artifacts_, *pool_);
     if (!options_.server.in_process_only) {

@@ -1,5 +1,5 @@
-// What the coordinator remembers. SQLite is the embedded default; the interface is row-level, so that
-// another database implements the same.
+// What the coordinator remembers. SQLite is the embedded default; the interface is row-level, so
+// that another database implements the same.
 #pragma once
 
 #include <filesystem>
@@ -86,8 +86,8 @@ class Store {
  public:
   virtual ~Store() = default;
   // Commits when `body` returns OK, else rolls back and returns its error. Durable when it returns
-  // OK. ResourceExhausted: disk full, nothing was changed. DataLoss: the database failed to write or
-  // is damaged; the process must end and recover at restart (`on_fatal` was called).
+  // OK. ResourceExhausted: disk full, nothing was changed. DataLoss: the database failed to write
+  // or is damaged; the process must end and recover at restart (`on_fatal` was called).
   virtual absl::Status Transact(const std::function<absl::Status(Transaction&)>& body) = 0;
 };
 

@@ -48,7 +48,9 @@ absl::Status Unreadable(std::string_view what) {
   return absl::DataLossError(absl::StrCat("the stored ", std::string(what), " cannot be read"));
 }
 
-std::string Blob(const google::protobuf::MessageLite& message) { return message.SerializeAsString(); }
+std::string Blob(const google::protobuf::MessageLite& message) {
+  return message.SerializeAsString();
+}
 
 template <typename Message>
 absl::StatusOr<Message> FromBlob(SQLite::Column column, std::string_view what) {
@@ -128,10 +130,9 @@ class SqliteTransaction final : public Transaction {
   }
 
   absl::Status AddCheckpoint(const TaskKey& key, const CheckpointRow& row) override {
-    SQLite::Statement statement =
-        Prepare("INSERT INTO checkpoints VALUES(?, ?, ?, ?, ?, ?, ?, ?)", key.run_id, key.member,
-                key.stage, row.sequence, row.digest, row.best_weights_digest, row.cursor.epoch(),
-                row.cursor.step());
+    SQLite::Statement statement = Prepare(
+        "INSERT INTO checkpoints VALUES(?, ?, ?, ?, ?, ?, ?, ?)", key.run_id, key.member, key.stage,
+        row.sequence, row.digest, row.best_weights_digest, row.cursor.epoch(), row.cursor.step());
     statement.exec();
     return absl::OkStatus();
   }
@@ -152,8 +153,8 @@ class SqliteTransaction final : public Transaction {
         "INSERT OR IGNORE INTO applied VALUES(?, ?, ?, ?, ?, ?, ?, ?)", key.run_id, key.member,
         key.stage, step.epoch(), step.step(), lease_epoch, step.batch_digest(), ids);
     if (statement.exec() == 0) {
-      return absl::FailedPreconditionError(absl::StrCat("epoch ", step.epoch(), " step ",
-                                                        step.step(), " was applied before"));
+      return absl::FailedPreconditionError(
+          absl::StrCat("epoch ", step.epoch(), " step ", step.step(), " was applied before"));
     }
     return absl::OkStatus();
   }
@@ -186,9 +187,9 @@ class SqliteTransaction final : public Transaction {
   absl::StatusOr<std::vector<v1::RunEvent>> EventsAfter(const std::string& run_id, int64_t number,
                                                         int limit) override {
     std::vector<v1::RunEvent> events;
-    SQLite::Statement query = Prepare(
-        "SELECT event FROM events WHERE run_id = ? AND number > ? ORDER BY number LIMIT ?", run_id,
-        number, limit);
+    SQLite::Statement query =
+        Prepare("SELECT event FROM events WHERE run_id = ? AND number > ? ORDER BY number LIMIT ?",
+                run_id, number, limit);
     while (query.executeStep()) {
       ATELIER_ASSIGN_OR_RETURN(v1::RunEvent event,
                                FromBlob<v1::RunEvent>(query.getColumn(0), "event"));
@@ -220,10 +221,10 @@ class SqliteTransaction final : public Transaction {
   }
 
   absl::Status SetPromoted(const std::string& name, int version, int64_t unix_ms) override {
-    SQLite::Statement statement =
-        Prepare("INSERT OR REPLACE INTO promoted VALUES(?, ?, ?, "
-                "(SELECT COALESCE(MAX(sequence), 0) + 1 FROM promoted))",
-                name, version, unix_ms);
+    SQLite::Statement statement = Prepare(
+        "INSERT OR REPLACE INTO promoted VALUES(?, ?, ?, "
+        "(SELECT COALESCE(MAX(sequence), 0) + 1 FROM promoted))",
+        name, version, unix_ms);
     statement.exec();
     return absl::OkStatus();
   }
@@ -292,7 +293,8 @@ class SqliteTransaction final : public Transaction {
 
 class SqliteStore final : public Store {
  public:
-  SqliteStore(std::unique_ptr<SQLite::Database> db, std::function<void(const std::string&)> on_fatal)
+  SqliteStore(std::unique_ptr<SQLite::Database> db,
+              std::function<void(const std::string&)> on_fatal)
       : on_fatal_(std::move(on_fatal)), db_(std::move(db)) {}
 
   absl::Status Transact(const std::function<absl::Status(Transaction&)>& body) override {
@@ -317,7 +319,8 @@ class SqliteStore final : public Store {
       case SQLITE_LOCKED:
         return absl::UnavailableError("the coordinator's database is busy; try again");
       default:
-        // After a failed write or fsync what is on the disk is unknown: only a restart reads it anew.
+        // After a failed write or fsync what is on the disk is unknown: only a restart reads it
+        // anew.
         on_fatal_(absl::StrCat("database error ", error.getErrorCode(), "/",
                                error.getExtendedErrorCode(), ": ", error.what()));
         return absl::DataLossError("the coordinator's database failed; it restarts and recovers");
@@ -341,9 +344,9 @@ absl::StatusOr<std::unique_ptr<Store>> OpenSqliteStore(
     db->exec("PRAGMA foreign_keys = ON");
     const int version = db->execAndGet("PRAGMA user_version").getInt();
     if (version > kSchemaVersion) {
-      return absl::FailedPreconditionError(absl::StrCat("the state was written by a newer Atelier (schema ",
-                                                        version, ", this one knows ", kSchemaVersion,
-                                                        "); use that version"));
+      return absl::FailedPreconditionError(
+          absl::StrCat("the state was written by a newer Atelier (schema ", version,
+                       ", this one knows ", kSchemaVersion, "); use that version"));
     }
     if (version < kSchemaVersion) {
       SQLite::Transaction transaction(*db);

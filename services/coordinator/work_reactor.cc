@@ -18,7 +18,8 @@ struct Outbox {
   WorkReactor* reactor ABSL_GUARDED_BY(mutex) = nullptr;
 };
 
-class WorkReactor final : public grpc::ServerBidiReactor<v1::TrainerMessage, v1::CoordinatorMessage> {
+class WorkReactor final
+    : public grpc::ServerBidiReactor<v1::TrainerMessage, v1::CoordinatorMessage> {
  public:
   WorkReactor(RunExecutor& executor, WorkerPool& pool, std::string peer)
       : executor_(executor), pool_(pool), peer_(std::move(peer)) {
