@@ -1,0 +1,217 @@
+#include "services/trainer/training_loop.h"
+
+#include <gtest/gtest.h>
+
+#include <map>
+#include <set>
+#include <utility>
+
+#include "common/base/sha256.h"
+#include "common/nn/tensor_io.h"
+#include "tests/testing/status_matchers.h"
+
+namespace atelier::trainer {
+namespace {
+
+constexpr int kSteps = 5;
+constexpr int kEpochs = 3;
+constexpr int kBatch = 4;
+
+class ScriptedStream final : public data::BatchStream {
+ public:
+  ScriptedStream(int epoch, int step) : epoch_(epoch), step_(step) {}
+  absl::StatusOr<std::optional<v1::Batch>> Next() override {
+    if (step_ >= kSteps) return std::optional<v1::Batch>();
+    v1::Batch batch;
+    batch.set_epoch(epoch_);
+    batch.set_step(step_);
+    batch.set_steps_in_epoch(kSteps);
+    batch.set_size(kBatch);
+    batch.set_height(32);
+    batch.set_width(32);
+    batch.set_channels(3);
+    std::string& pixels = *batch.mutable_pixels();
+    pixels.resize(kBatch * 32 * 32 * 3);
+    for (size_t i = 0; i < pixels.size(); ++i) {
+      pixels[i] = static_cast<char>((i * 7 + static_cast<size_t>(epoch_ * 61 + step_ * 17)) % 251);
+    }
+    for (int i = 0; i < kBatch; ++i) {
+      batch.add_sample_ids(static_cast<uint32_t>(step_ * kBatch + i));
+      for (int k = 0; k < 3; ++k) batch.add_labels((step_ + i) % 3 == k ? 1.0F : 0.0F);
+    }
+    batch.set_digest(Sha256Hex(pixels));
+    ++step_;
+    return std::optional<v1::Batch>(std::move(batch));
+  }
+  void Cancel() override {}
+
+ private:
+  const int epoch_;
+  int step_;
+};
+
+class ScriptedSource final : public data::BatchSource {
+ public:
+  void SetAddresses(std::vector<std::string>) override {}
+  std::unique_ptr<data::BatchStream> Open(const v1::DataPlan&, int epoch, int step) override {
+    return std::make_unique<ScriptedStream>(epoch, step);
+  }
+};
+
+// Time stands still; the loop's `stop_at`-th look at it drains the loop, on the loop's own thread.
+class StoppingClock final : public Clock {
+ public:
+  StoppingClock(StopSignal& stop, int stop_at) : stop_(stop), left_(stop_at) {}
+  std::chrono::steady_clock::time_point Now() const override {
+    if (--left_ == 0) stop_.Stop(StopReason::kDrain);
+    return {};
+  }
+  std::chrono::system_clock::time_point WallNow() const override { return {}; }
+
+ private:
+  StopSignal& stop_;
+  mutable int left_;
+};
+
+class FakeFleet final : public coordinator::FleetClient {
+ public:
+  std::unique_ptr<coordinator::WorkStream> OpenWork() override { return nullptr; }
+  absl::Status CommitCheckpoint(v1::CommitCheckpointRequest request) override {
+    commits.push_back(std::move(request));
+    return absl::OkStatus();
+  }
+  absl::Status FinishTask(v1::FinishTaskRequest) override { return absl::OkStatus(); }
+  absl::StatusOr<v1::ListFleetResponse> ListFleet() override { return v1::ListFleetResponse(); }
+  std::vector<v1::CommitCheckpointRequest> commits;  // read after the writer's Flush
+};
+
+class FakeRegistry final : public coordinator::RegistryClient {
+ public:
+  absl::StatusOr<std::string> PutBytes(std::string_view bytes) override {
+    const std::string digest = Sha256Hex(bytes);
+    stored[digest] = std::string(bytes);
+    return digest;
+  }
+  absl::StatusOr<std::string> PutFile(const std::filesystem::path&) override { return Unused(); }
+  absl::StatusOr<std::string> GetBytes(const std::string&) override { return Unused(); }
+  absl::Status GetFile(const std::string&, const std::filesystem::path&) override {
+    return Unused();
+  }
+  absl::StatusOr<bool> Exists(const std::string& digest) override { return stored.count(digest); }
+  absl::StatusOr<v1::EnsembleVersion> Publish(const v1::EnsembleVersion&, bool) override {
+    return Unused();
+  }
+  absl::StatusOr<v1::PromotedEnsemble> Promote(const std::string&, int) override {
+    return Unused();
+  }
+  absl::StatusOr<v1::EnsembleVersion> GetEnsemble(const std::string&, int) override {
+    return Unused();
+  }
+  absl::StatusOr<v1::ListEnsemblesResponse> ListEnsembles(const std::string&) override {
+    return Unused();
+  }
+  std::unique_ptr<PromotedWatch> WatchPromoted(
+      const std::string&, std::function<void(const v1::PromotedEnsemble&)>) override {
+    return nullptr;
+  }
+  std::map<std::string, std::string> stored;
+
+ private:
+  static absl::Status Unused() { return absl::UnimplementedError("the loop does not call it"); }
+};
+
+v1::Assignment Task() {
+  v1::Assignment task;
+  task.mutable_lease()->set_member("tiny");
+  task.mutable_lease()->set_stage("head");
+  task.mutable_stage()->set_epochs(kEpochs);
+  task.mutable_stage()->mutable_optimizer()->set_learning_rate(1e-3F);
+  v1::ModelSpec& model = *task.mutable_model();
+  model.set_backbone("tiny_cnn");
+  model.mutable_head()->set_hidden_units(8);
+  model.mutable_head()->set_dropout(0.5F);
+  model.mutable_image()->set_size(32);
+  model.set_classes(3);
+  task.mutable_training()->set_subset(v1::ALL_LABELED);
+  task.mutable_validation()->set_subset(v1::VALIDATION);
+  task.set_member_seed(7);
+  return task;
+}
+
+struct Outcome {
+  std::string weights;
+  std::vector<std::string> history;
+  std::vector<std::pair<int, int>> committed;
+  bool drained = false;
+};
+
+// Trains from a fresh state, or from what `registry` holds of the last commit.
+absl::StatusOr<LoopEnd> TrainOnce(FakeFleet& fleet, FakeRegistry& registry, int stop_at,
+                                  Outcome& out) {
+  const v1::Assignment task = Task();
+  ATELIER_ASSIGN_OR_RETURN(TrainingState state, TrainingState::Fresh(task));
+  if (!fleet.commits.empty()) {
+    ATELIER_ASSIGN_OR_RETURN(const Checkpoint checkpoint,
+                             ParseCheckpoint(registry.stored[fleet.commits.back().digest()]));
+    ATELIER_RETURN_IF_ERROR(state.Restore(task, checkpoint));
+  }
+  ScriptedSource source;
+  StopSignal stop;
+  StoppingClock clock(stop, stop_at);
+  ProgressBoard board;
+  CheckpointWriter writer(fleet, registry, task.lease(), state.best_weights_digest,
+                          [] { return false; });
+  TrainingLoop loop(task, {}, state, source, writer, board, stop, clock);
+  ATELIER_ASSIGN_OR_RETURN(const LoopEnd end, loop.Run());
+  ATELIER_RETURN_IF_ERROR(writer.Flush());
+  std::map<std::string, at::Tensor> tensors;
+  for (const auto& [name, tensor] : state.model->NamedTensors()) tensors[name] = tensor.detach();
+  out.weights = Sha256Hex(nn::SaveTensorsToSafetensors(tensors));
+  out.history.clear();
+  for (const v1::EpochMetrics& epoch : state.history) {
+    out.history.push_back(epoch.ShortDebugString());
+  }
+  return end;
+}
+
+Outcome Train(int stop_at) {
+  FakeFleet fleet;
+  FakeRegistry registry;
+  Outcome out;
+  auto end = TrainOnce(fleet, registry, stop_at, out);
+  EXPECT_THAT(end, testing::IsOk());
+  out.drained = end.ok() && *end == LoopEnd::kDrained;
+  if (out.drained) {
+    EXPECT_THAT(TrainOnce(fleet, registry, 0, out), testing::IsOkAndHolds(LoopEnd::kFinished));
+  }
+  for (const v1::CommitCheckpointRequest& commit : fleet.commits) {
+    for (const v1::AppliedStep& step : commit.applied()) {
+      out.committed.emplace_back(step.epoch(), step.step());
+    }
+  }
+  return out;
+}
+
+TEST(TrainingLoop, ADrainedAndResumedTrainingEndsWithTheSameBits) {
+  at::set_num_threads(1);
+  std::vector<std::pair<int, int>> every_step;
+  for (int epoch = 0; epoch < kEpochs; ++epoch) {
+    for (int step = 0; step < kSteps; ++step) every_step.emplace_back(epoch, step);
+  }
+  const Outcome undisturbed = Train(/*stop_at=*/0);
+  ASSERT_FALSE(undisturbed.drained);
+  EXPECT_EQ(undisturbed.committed, every_step);
+  EXPECT_EQ(undisturbed.history.size(), kEpochs);
+  int drained = 0;
+  for (int stop_at = 3; stop_at <= 36; stop_at += 3) {
+    const Outcome resumed = Train(stop_at);
+    drained += resumed.drained ? 1 : 0;
+    EXPECT_EQ(resumed.weights, undisturbed.weights) << stop_at;
+    EXPECT_EQ(resumed.history, undisturbed.history) << stop_at;
+    EXPECT_EQ(resumed.committed, every_step) << stop_at;
+  }
+  EXPECT_GT(drained, 5) << "the stops fall into the training";
+}
+
+}  // namespace
+}  // namespace atelier::trainer
