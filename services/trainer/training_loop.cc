@@ -143,9 +143,10 @@ absl::StatusOr<bool> TrainingLoop::FinishEpoch(double seconds) {
   metrics.set_accuracy(state_.correct / n);
   metrics.set_images(state_.images);
   metrics.set_seconds(seconds);
+  // The cursor stands behind the last step, also when the resume found no step left to train on.
   metrics.set_learning_rate(LearningRate(assignment_.stage(), state_.callbacks,
                                          std::max<int64_t>(0, state_.optimizer->steps() - 1),
-                                         int64_t{assignment_.stage().epochs()} * steps_in_epoch_));
+                                         int64_t{assignment_.stage().epochs()} * state_.cursor.step()));
   metrics.set_val_loss(std::numeric_limits<double>::quiet_NaN());
   metrics.set_val_accuracy(std::numeric_limits<double>::quiet_NaN());
   EpochDecision decision;

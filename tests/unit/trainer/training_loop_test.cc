@@ -126,6 +126,8 @@ v1::Assignment Task() {
   task.mutable_lease()->set_stage("head");
   task.mutable_stage()->set_epochs(kEpochs);
   task.mutable_stage()->mutable_optimizer()->set_learning_rate(1e-3F);
+  task.mutable_stage()->mutable_schedule()->set_cosine(true);
+  task.mutable_stage()->mutable_schedule()->set_warmup_steps(2);
   v1::ModelSpec& model = *task.mutable_model();
   model.set_backbone("tiny_cnn");
   model.mutable_head()->set_hidden_units(8);
