@@ -97,11 +97,7 @@ class DirectoryStore final : public ArtifactStore {
 
   absl::StatusOr<std::unique_ptr<ArtifactWriter>> Create(const std::string& digest,
                                                          int64_t size) override {
-    ATELIER_RETURN_IF_ERROR(CheckDigest(digest));
-    if (size < 0 || size > kMaxArtifactBytes) {
-      return absl::ResourceExhaustedError(
-          absl::StrCat("an artifact has at most ", kMaxArtifactBytes, " bytes"));
-    }
+    ATELIER_RETURN_IF_ERROR(CheckAnnounced(digest, size));
     const fs::path path = PathOf(digest);
     ATELIER_RETURN_IF_ERROR(MakeDirectories(path.parent_path()));
     ATELIER_ASSIGN_OR_RETURN(auto file, AtomicFileWriter::Create(path));

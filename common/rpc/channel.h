@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "common/rpc/call_counter.h"
+#include "common/rpc/limits.h"
 
 namespace grpc {
 class Channel;
@@ -24,7 +25,7 @@ class ChannelFactory {
 };
 
 struct ChannelOptions {
-  int max_receive_bytes = 16 << 20;
+  int max_receive_bytes = kPictureReceiveBytes;
   // Set: counts every call (method name -> calls) made over these channels.
   std::shared_ptr<CallCounter> call_counter;
 };

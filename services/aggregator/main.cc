@@ -10,9 +10,12 @@
 #include "common/base/logging.h"
 #include "common/concurrency/mutex.h"
 #include "common/concurrency/shutdown.h"
+#include "common/nn/calm_openmp.h"
 #include "common/nn/runtime.h"
 #include "common/rpc/channel.h"
+#include "common/rpc/limits.h"
 #include "common/rpc/server.h"
+#include "common/rpc/service_main.h"
 #include "services/aggregator/service.h"
 
 namespace atelier::aggregator {
@@ -25,9 +28,6 @@ struct Flags {
   int64_t deadline_ms = 30'000;
   int64_t drain_ms = 30'000;
 };
-
-// Predict takes pictures: the larger of the receive limits.
-constexpr int kMaxReceiveBytes = 16 << 20;
 
 template <typename Value>
 CLI::Option* Flag(CLI::App& app, const std::string& name, Value& value, const std::string& help) {
@@ -42,9 +42,7 @@ void AddFlags(CLI::App& app, Flags& flags) {
   static const std::map<std::string, LocalMembers> kLocal = {
       {"on", LocalMembers::kFallback}, {"off", LocalMembers::kOff}, {"only", LocalMembers::kOnly}};
   flags.server.listen = "127.0.0.1:7080";
-  Flag(app, "listen", flags.server.listen, "HOST:PORT to serve at; metrics are on the port + 1000");
-  app.add_flag("--insecure", flags.server.insecure, "Listen beyond loopback in plain text")
-      ->envname("ATELIER_INSECURE");
+  rpc::AddServerFlags(app, flags.server);
   Flag(app, "http-port", flags.server.http_port, "Port of the metrics; -1: gRPC port + 1000");
   Flag(app, "coordinator", flags.service.coordinator, "HOST:PORT of the coordinator to follow");
   Flag(app, "name", flags.service.ensemble_name, "Ensemble to serve; empty: the one promoted last");
@@ -131,19 +129,16 @@ int Run(Flags flags) {
   flags.service.metrics = std::make_shared<prometheus::Registry>();
   flags.server.metrics = flags.service.metrics;
   flags.service.limits.imposed_deadline = std::chrono::milliseconds(flags.deadline_ms);
-  flags.server.max_receive_bytes = kMaxReceiveBytes;
+  flags.server.max_receive_bytes = rpc::kPictureReceiveBytes;
   return Serve(flags, stop);
 }
 
 int Main(int argc, char** argv) {
+  nn::EnsureCalmOpenMp(argv);
   CLI::App app{"Serves an ensemble: the Open Inference Protocol and atelier.v1 on one port."};
   Flags flags;
   AddFlags(app, flags);
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? 0 : 2;
-  }
+  if (const auto code = rpc::ParseFlags(app, argc, argv)) return *code;
   SetLogName("aggregator");
   return Run(std::move(flags));
 }

@@ -10,6 +10,7 @@
 #include "common/base/status.h"
 #include "common/concurrency/mutex.h"
 #include "common/nn/runtime.h"
+#include "common/rpc/limits.h"
 #include "common/rpc/retry.h"
 #include "common/rpc/server.h"
 #include "services/aggregator/service.h"
@@ -21,8 +22,6 @@
 namespace atelier::cli {
 namespace {
 
-// Pictures and batches; the coordinator keeps the smaller default.
-constexpr int kDataReceiveBytes = 16 << 20;
 constexpr std::chrono::minutes kLoadEnsemble{5};
 // Registration is one call over an in-process channel; this only waits for its thread to run.
 constexpr rpc::RetryPolicy kRegistration{400, std::chrono::milliseconds(5),
@@ -108,7 +107,7 @@ class EmbeddedImpl final : public Embedded {
   absl::Status StartData(const std::filesystem::path& root) {
     data::DataServiceOptions options;
     options.root = root;
-    options.server = InProcess(kDataReceiveBytes);
+    options.server = InProcess(rpc::kPictureReceiveBytes);
     if (coordinator_ != nullptr) {
       options.channels = channels_;
       options.coordinator = kEmbeddedCoordinator;
@@ -121,7 +120,7 @@ class EmbeddedImpl final : public Embedded {
 
   absl::Status StartTrainer() {
     trainer::TrainerOptions options;
-    options.server = InProcess(kDataReceiveBytes);
+    options.server = InProcess(rpc::kPictureReceiveBytes);
     options.channels = channels_;
     options.coordinator = kEmbeddedCoordinator;
     options.advertise = kEmbeddedTrainer;
@@ -157,7 +156,7 @@ class EmbeddedImpl final : public Embedded {
     options.metrics = metrics;
     ATELIER_ASSIGN_OR_RETURN(aggregator_, aggregator::Service::Create(options, channels_));
     rpc::ServerOptions server;
-    server.max_receive_bytes = kDataReceiveBytes;
+    server.max_receive_bytes = rpc::kPictureReceiveBytes;
     server.in_process_only = listen.empty();
     if (!listen.empty()) {
       server.listen = listen;

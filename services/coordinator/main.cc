@@ -1,11 +1,7 @@
 // atelier-coordinator: runs, tasks, leases, registry.
 #include <CLI/CLI.hpp>
-#include <cstdio>
-#include <future>
 
-#include "common/base/logging.h"
-#include "common/concurrency/shutdown.h"
-#include "common/rpc/flags.h"
+#include "common/rpc/service_main.h"
 #include "services/coordinator/service.h"
 
 namespace {
@@ -35,36 +31,10 @@ int main(int argc, char** argv) {
       ->envname("ATELIER_LEASE_MS")
       ->check(CLI::Range(200, 3'600'000))
       ->capture_default_str();
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? 0 : 2;
-  }
+  if (const auto code = atelier::rpc::ParseFlags(app, argc, argv)) return *code;
   options.state_dir = state;
   options.lease_ttl = std::chrono::milliseconds(lease_ms);
   options.channels = atelier::rpc::MakeTcpChannelFactory();
-  atelier::SetLogName("coordinator");
-
-  std::unique_ptr<CoordinatorServer> server;
-  std::promise<void> started;
-  atelier::ShutdownSignals signals([&](int) {
-    started.get_future().wait();
-    atelier::LogInfo("draining");
-    if (server != nullptr) server->Drain(kGrace);
-  });
-  auto result = CoordinatorServer::Start(std::move(options));
-  if (!result.ok()) {
-    std::fprintf(stderr, "atelier-coordinator: %s\n",
-                 std::string(result.status().message()).c_str());
-    started.set_value();
-    return 1;
-  }
-  server = *std::move(result);
-  started.set_value();
-  atelier::LogInfo("listening on port %d, metrics on %d", server->server().port(),
-                   server->server().http_port());
-  server->server().Wait();
-  server->Drain(kGrace);
-  atelier::LogInfo("stopped");
-  return 0;
+  return atelier::rpc::ServeUntilSignal(
+      "coordinator", kGrace, [&] { return CoordinatorServer::Start(std::move(options)); });
 }

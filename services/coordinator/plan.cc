@@ -10,6 +10,7 @@
 #include "common/base/sha256.h"
 #include "common/base/status.h"
 #include "common/nn/catalog.h"
+#include "common/rpc/limits.h"
 
 namespace atelier::coordinator {
 namespace {
@@ -20,8 +21,6 @@ constexpr int kMaxBatch = 1024;
 constexpr int kMinSize = 16;
 constexpr int kMaxSize = 1024;
 constexpr int kMaxEpochs = 10'000;
-// Receive limit of predict and data connections, less room for labels, ids and framing.
-constexpr int64_t kMaxBatchBytes = (int64_t{16} << 20) - (int64_t{256} << 10);
 constexpr int kDefaultBatch = 20;
 constexpr int kDefaultSize = 200;
 constexpr int kDefaultCheckpointSeconds = 60;
@@ -59,10 +58,10 @@ v1::ImageSpec CompleteImage(v1::ImageSpec image, const v1::ImageSpec& fallback) 
 
 absl::Status CheckBatchBytes(const v1::RunPlan& plan, const v1::ImageSpec& image) {
   const int64_t bytes = int64_t{plan.batch_size()} * image.size() * image.size() * image.channels();
-  if (bytes > kMaxBatchBytes) {
+  if (bytes > rpc::kMaxBatchPixelBytes) {
     return absl::InvalidArgumentError(
         absl::StrCat("batch_size ", plan.batch_size(), " of ", image.size(), " px pictures is ",
-                     bytes, " bytes, over the message limit of ", kMaxBatchBytes,
+                     bytes, " bytes, over the message limit of ", rpc::kMaxBatchPixelBytes,
                      "; make batch_size or image.size smaller"));
   }
   return absl::OkStatus();

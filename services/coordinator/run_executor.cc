@@ -317,13 +317,21 @@ absl::StatusOr<RunExecutor::News> RunExecutor::NewsAfter(const std::string& run_
   MutexLock lock(mutex_);
   v1::RunState state = v1::RUN_STATE_UNSPECIFIED;
   int64_t last_event = 0;
-  ATELIER_RETURN_IF_ERROR(store_.Transact([&](Transaction& transaction) -> absl::Status {
-    ATELIER_ASSIGN_OR_RETURN(const RunRecord record, transaction.GetRun(run_id));
-    state = record.run.state();
-    last_event = record.run.last_event();
-    ATELIER_ASSIGN_OR_RETURN(news.events, transaction.EventsAfter(run_id, event, kEventPage));
-    return absl::OkStatus();
-  }));
+  // A run that goes on is in memory: every progress message wakes its watchers, and reading all
+  // tasks and histories back for each would be waste.
+  ATELIER_RETURN_IF_ERROR(
+      store_.Transact([&](Transaction& transaction) ABSL_NO_THREAD_SAFETY_ANALYSIS -> absl::Status {
+        if (const auto running = running_.find(run_id); running != running_.end()) {
+          state = running->second.run.state();
+          last_event = running->second.run.last_event();
+        } else {
+          ATELIER_ASSIGN_OR_RETURN(const RunRecord record, transaction.GetRun(run_id));
+          state = record.run.state();
+          last_event = record.run.last_event();
+        }
+        ATELIER_ASSIGN_OR_RETURN(news.events, transaction.EventsAfter(run_id, event, kEventPage));
+        return absl::OkStatus();
+      }));
   const int64_t reached = news.events.empty() ? event : news.events.back().number();
   news.ended = state != v1::RUN_RUNNING && reached >= last_event;
   news.progress_seen = progress_version_;

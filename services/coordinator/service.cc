@@ -1,8 +1,6 @@
 #include "services/coordinator/service.h"
 
 #include <prometheus/collectable.h>
-#include <prometheus/gauge.h>
-#include <prometheus/registry.h>
 #include <unistd.h>
 
 #include <utility>
@@ -11,6 +9,7 @@
 #include "common/base/logging.h"
 #include "common/base/status.h"
 #include "common/concurrency/mutex.h"
+#include "common/rpc/gauges.h"
 #include "services/coordinator/coordinator_service.h"
 #include "services/coordinator/fleet_service.h"
 #include "services/coordinator/registry_service.h"
@@ -29,22 +28,17 @@ class CoordinatorMetrics final : public prometheus::Collectable {
 
   std::vector<prometheus::MetricFamily> Collect() const override {
     const RunExecutor::Counts counts = executor_.GetCounts();
-    prometheus::Registry registry;
-    auto gauge = [&registry](const char* name,
-                             const char* help) -> prometheus::Family<prometheus::Gauge>& {
-      return prometheus::BuildGauge().Name(name).Help(help).Register(registry);
-    };
-    gauge("atelier_trainers", "Trainers connected").Add({}).Set(counts.trainers);
-    gauge("atelier_data_services", "Data-services registered").Add({}).Set(counts.data_services);
-    gauge("atelier_leases_expired_total", "Leases that expired")
-        .Add({})
-        .Set(static_cast<double>(counts.leases_expired));
-    gauge("atelier_checkpoints_committed_total", "Checkpoints committed")
-        .Add({})
-        .Set(static_cast<double>(counts.checkpoints));
-    auto& tasks = gauge("atelier_tasks", "Tasks of runs that go on, by state");
-    for (const auto& [state, number] : counts.tasks) tasks.Add({{"state", state}}).Set(number);
-    return registry.Collect();
+    rpc::Gauges gauges;
+    gauges.Set("atelier_trainers", "Trainers connected", counts.trainers);
+    gauges.Set("atelier_data_services", "Data-services registered", counts.data_services);
+    gauges.Set("atelier_leases_expired_total", "Leases that expired",
+               static_cast<double>(counts.leases_expired));
+    gauges.Set("atelier_checkpoints_committed_total", "Checkpoints committed",
+               static_cast<double>(counts.checkpoints));
+    for (const auto& [state, number] : counts.tasks) {
+      gauges.Set("atelier_tasks", "Tasks of runs that go on, by state", number, {{"state", state}});
+    }
+    return gauges.Collect();
   }
 
  private:

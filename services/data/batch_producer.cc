@@ -6,14 +6,12 @@
 #include "absl/strings/str_cat.h"
 #include "common/base/sha256.h"
 #include "common/base/status.h"
+#include "common/rpc/limits.h"
 #include "common/vision/resize.h"
 #include "common/vision/split.h"
 
 namespace atelier::data {
 namespace {
-
-// The trainers' receive limit, less room for labels, ids and framing.
-constexpr int64_t kMaxBatchBytes = (int64_t{16} << 20) - (int64_t{256} << 10);
 
 static_assert(std::endian::native == std::endian::little, "digests are over little-endian numbers");
 
@@ -49,10 +47,10 @@ absl::StatusOr<std::shared_ptr<BatchProducer>> BatchProducer::Create(
   if (epoch < 0) return absl::InvalidArgumentError("epoch is negative");
   const int64_t bytes = int64_t{plan.batch_size()} * plan.image().size() * plan.image().size() *
                         plan.image().channels();
-  if (bytes > kMaxBatchBytes) {
-    return absl::InvalidArgumentError(absl::StrCat("plan.batch_size: a batch would have ", bytes,
-                                                   " bytes of pixels, at most ", kMaxBatchBytes,
-                                                   " fit into a message"));
+  if (bytes > rpc::kMaxBatchPixelBytes) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("plan.batch_size: a batch would have ", bytes, " bytes of pixels, at most ",
+                     rpc::kMaxBatchPixelBytes, " fit into a message"));
   }
   ATELIER_ASSIGN_OR_RETURN(
       const std::vector<uint32_t> samples,

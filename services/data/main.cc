@@ -1,11 +1,8 @@
 // atelier-data: pictures in, batches out.
 #include <CLI/CLI.hpp>
-#include <cstdio>
-#include <future>
 
-#include "common/base/logging.h"
-#include "common/concurrency/shutdown.h"
-#include "common/rpc/flags.h"
+#include "common/rpc/limits.h"
+#include "common/rpc/service_main.h"
 #include "services/data/service.h"
 
 namespace {
@@ -27,7 +24,7 @@ int main(int argc, char** argv) {
   int64_t cache_mib = options.cache_bytes / kMiB;
   int64_t window_mib = options.window_bytes / kMiB;
   options.server.listen = "127.0.0.1:7071";
-  options.server.max_receive_bytes = 16 << 20;
+  options.server.max_receive_bytes = atelier::rpc::kPictureReceiveBytes;
   atelier::rpc::AddServerFlags(app, options.server);
   app.add_option("--root", root, "Absolute folder that clients' datasets lie in")
       ->envname("ATELIER_ROOT")
@@ -50,35 +47,11 @@ int main(int argc, char** argv) {
       ->envname("ATELIER_WINDOW_MIB")
       ->check(CLI::Range(1, 1 << 20))
       ->capture_default_str();
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? 0 : 2;
-  }
+  if (const auto code = atelier::rpc::ParseFlags(app, argc, argv)) return *code;
   options.root = root;
   options.cache_bytes = cache_mib * kMiB;
   options.window_bytes = window_mib * kMiB;
   options.channels = atelier::rpc::MakeTcpChannelFactory();
-  atelier::SetLogName("data");
-
-  std::unique_ptr<DataServer> server;
-  std::promise<void> started;
-  atelier::ShutdownSignals signals([&](int) {
-    started.get_future().wait();
-    atelier::LogInfo("draining");
-    if (server != nullptr) server->Drain(kGrace);
-  });
-  auto result = DataServer::Start(std::move(options));
-  if (!result.ok()) {
-    std::fprintf(stderr, "atelier-data: %s\n", std::string(result.status().message()).c_str());
-    started.set_value();
-    return 1;
-  }
-  server = *std::move(result);
-  started.set_value();
-  atelier::LogInfo("listening on port %d, metrics on %d", server->server().port(),
-                   server->server().http_port());
-  server->server().Wait();
-  atelier::LogInfo("stopped");
-  return 0;
+  return atelier::rpc::ServeUntilSignal("data", kGrace,
+                                        [&] { return DataServer::Start(std::move(options)); });
 }

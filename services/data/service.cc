@@ -1,16 +1,15 @@
 #include "services/data/service.h"
 
 #include <prometheus/collectable.h>
-#include <prometheus/gauge.h>
-#include <prometheus/registry.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <thread>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "common/base/process.h"
 #include "common/base/status.h"
+#include "common/rpc/gauges.h"
 #include "services/data/data_service.h"
 #include "services/data/registration.h"
 
@@ -19,12 +18,6 @@ namespace {
 
 // Handlers describe datasets and open windows; both may read the disk for long.
 constexpr int kHandlerThreads = 8;
-
-std::string DefaultId() {
-  char host[256] = "data";
-  ::gethostname(host, sizeof(host) - 1);
-  return absl::StrCat(host, "-", ::getpid());
-}
 
 class DataServerImpl final : public DataServer {
  public:
@@ -47,8 +40,9 @@ class DataServerImpl final : public DataServer {
     if (!options_.coordinator.empty()) {
       const std::string address =
           options_.advertise.empty() ? absl::StrCat(":", server_->port()) : options_.advertise;
-      registration_ = Registration::Start(options_.channels->Connect(options_.coordinator),
-                                          options_.id.empty() ? DefaultId() : options_.id, address);
+      registration_ =
+          Registration::Start(options_.channels->Connect(options_.coordinator),
+                              options_.id.empty() ? HostAndProcess() : options_.id, address);
     }
     return absl::OkStatus();
   }
@@ -76,10 +70,9 @@ class DataServerImpl final : public DataServer {
     explicit Metrics(const DataServerImpl& server) : server_(server) {}
     std::vector<prometheus::MetricFamily> Collect() const override {
       const DataServiceStats stats = server_.stats();
-      prometheus::Registry registry;
-      const auto set = [&registry](const char* name, const char* help, int64_t value) {
-        prometheus::BuildGauge().Name(name).Help(help).Register(registry).Add({}).Set(
-            static_cast<double>(value));
+      rpc::Gauges gauges;
+      const auto set = [&gauges](const char* name, const char* help, int64_t value) {
+        gauges.Set(name, help, static_cast<double>(value));
       };
       set("atelier_batches_produced_total", "Batches made for a window", stats.batches_produced);
       set("atelier_batches_recomputed_total", "Batches made again for a consumer behind its window",
@@ -88,7 +81,7 @@ class DataServerImpl final : public DataServer {
       set("atelier_picture_cache_bytes", "Bytes of decoded pictures held", stats.cache_bytes);
       set("atelier_picture_cache_hits_total", "Pictures found decoded", stats.cache_hits);
       set("atelier_picture_cache_misses_total", "Pictures read and decoded", stats.cache_misses);
-      return registry.Collect();
+      return gauges.Collect();
     }
 
    private:

@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
 #include "common/base/status.h"
 #include "common/nn/tensor_io.h"
 
@@ -25,6 +26,15 @@ std::string SerializeCheckpoint(const Checkpoint& checkpoint) {
   bytes += head;
   bytes += nn::SaveTensorsToSafetensors(checkpoint.tensors);
   return bytes;
+}
+
+std::map<std::string, at::Tensor> WeightsOf(const Checkpoint& checkpoint) {
+  std::map<std::string, at::Tensor> weights;
+  for (const auto& [name, tensor] : checkpoint.tensors) {
+    absl::string_view rest = name;
+    if (absl::ConsumePrefix(&rest, "model/")) weights[std::string(rest)] = tensor;
+  }
+  return weights;
 }
 
 absl::StatusOr<Checkpoint> ParseCheckpoint(std::string_view bytes) {

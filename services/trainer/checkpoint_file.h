@@ -20,6 +20,9 @@ struct Checkpoint {
 
 std::string SerializeCheckpoint(const Checkpoint& checkpoint);
 
+// The member's tensors by their artifact names ("backbone/…", "head/…"), sharing storage.
+std::map<std::string, at::Tensor> WeightsOf(const Checkpoint& checkpoint);
+
 // DataLoss says what is wrong: magic, lengths, manifest, tensors.
 absl::StatusOr<Checkpoint> ParseCheckpoint(std::string_view bytes);
 

@@ -2,7 +2,6 @@
 
 #include <utility>
 
-#include "absl/strings/strip.h"
 #include "common/base/logging.h"
 #include "common/base/status.h"
 #include "common/nn/tensor_io.h"
@@ -11,15 +10,6 @@ namespace atelier::trainer {
 namespace {
 
 constexpr std::chrono::milliseconds kRetryPause{300};
-
-std::string WeightsBytes(const Checkpoint& checkpoint) {
-  std::map<std::string, at::Tensor> weights;
-  for (const auto& [name, tensor] : checkpoint.tensors) {
-    absl::string_view rest = name;
-    if (absl::ConsumePrefix(&rest, "model/")) weights[std::string(rest)] = tensor;
-  }
-  return nn::SaveTensorsToSafetensors(weights);
-}
 
 }  // namespace
 
@@ -104,7 +94,7 @@ absl::Status CheckpointWriter::RetryWhileUnavailable(const std::function<absl::S
 absl::Status CheckpointWriter::Write(CheckpointJob& job) {
   std::string best = best_weights_digest();
   if (job.is_best) {
-    const std::string bytes = WeightsBytes(job.checkpoint);
+    const std::string bytes = nn::SaveTensorsToSafetensors(WeightsOf(job.checkpoint));
     ATELIER_RETURN_IF_ERROR(RetryWhileUnavailable([&]() -> absl::Status {
       ATELIER_ASSIGN_OR_RETURN(best, registry_.PutBytes(bytes));
       return absl::OkStatus();

@@ -1,15 +1,9 @@
 // atelier-trainer: trains members, and predicts with them.
-#include <unistd.h>
-
 #include <CLI/CLI.hpp>
-#include <cstdio>
-#include <cstdlib>
-#include <future>
 
-#include "common/base/logging.h"
-#include "common/concurrency/shutdown.h"
 #include "common/nn/calm_openmp.h"
-#include "common/rpc/flags.h"
+#include "common/rpc/limits.h"
+#include "common/rpc/service_main.h"
 #include "services/trainer/service.h"
 
 namespace {
@@ -30,7 +24,7 @@ int main(int argc, char** argv) {
   TrainerOptions options;
   options.coordinator = "127.0.0.1:7070";
   options.server.listen = "127.0.0.1:7072";
-  options.server.max_receive_bytes = 16 << 20;
+  options.server.max_receive_bytes = atelier::rpc::kPictureReceiveBytes;
   int checkpoint_seconds = 0;
   int64_t cache_mib = options.predict_cache_bytes / kMiB;
   atelier::rpc::AddServerFlags(app, options.server);
@@ -61,34 +55,10 @@ int main(int argc, char** argv) {
       ->envname("ATELIER_PREDICT_CACHE_MIB")
       ->check(CLI::Range(1, 1 << 20))
       ->capture_default_str();
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? 0 : 2;
-  }
+  if (const auto code = atelier::rpc::ParseFlags(app, argc, argv)) return *code;
   options.checkpoint_interval = std::chrono::seconds(checkpoint_seconds);
   options.predict_cache_bytes = cache_mib * kMiB;
   options.channels = atelier::rpc::MakeTcpChannelFactory();
-  atelier::SetLogName("trainer");
-
-  std::unique_ptr<TrainerServer> server;
-  std::promise<void> started;
-  atelier::ShutdownSignals signals([&](int) {
-    started.get_future().wait();
-    atelier::LogInfo("draining: checkpointing the running task");
-    if (server != nullptr) server->Drain(kGrace);
-  });
-  auto result = TrainerServer::Start(std::move(options));
-  if (!result.ok()) {
-    std::fprintf(stderr, "atelier-trainer: %s\n", std::string(result.status().message()).c_str());
-    started.set_value();
-    return 1;
-  }
-  server = *std::move(result);
-  started.set_value();
-  atelier::LogInfo("listening on port %d, metrics on %d", server->server().port(),
-                   server->server().http_port());
-  server->server().Wait();
-  atelier::LogInfo("stopped");
-  return 0;
+  return atelier::rpc::ServeUntilSignal("trainer", kGrace,
+                                        [&] { return TrainerServer::Start(std::move(options)); });
 }

@@ -16,8 +16,10 @@ namespace atelier::trainer {
 // Used by one thread; Cancel may come from any. The destructor cancels and joins.
 class ReadAhead {
  public:
+  static constexpr uint64_t kDefaultBytes = 24 << 20;
+
   // Holds at most `max_bytes` of pixels (at least one batch).
-  ReadAhead(std::unique_ptr<data::BatchStream> stream, uint64_t max_bytes);
+  explicit ReadAhead(std::unique_ptr<data::BatchStream> stream, uint64_t max_bytes = kDefaultBytes);
   ~ReadAhead();
 
   // The next batch, nothing at the epoch's end.

@@ -1,8 +1,6 @@
 #include "services/trainer/service.h"
 
 #include <prometheus/collectable.h>
-#include <prometheus/gauge.h>
-#include <prometheus/registry.h>
 #include <unistd.h>
 
 #include <fstream>
@@ -11,9 +9,11 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/base/logging.h"
+#include "common/base/process.h"
 #include "common/base/status.h"
 #include "common/nn/catalog.h"
 #include "common/nn/runtime.h"
+#include "common/rpc/gauges.h"
 #include "services/coordinator/client.h"
 #include "services/trainer/predict_service.h"
 #include "services/trainer/task_runner.h"
@@ -21,12 +21,6 @@
 
 namespace atelier::trainer {
 namespace {
-
-std::string DefaultId() {
-  char host[256] = "trainer";
-  ::gethostname(host, sizeof(host) - 1);
-  return absl::StrCat(host, "-", ::getpid());
-}
 
 std::string ProcessorName() {
   std::ifstream file("/proc/cpuinfo");
@@ -93,14 +87,10 @@ class TrainerServerImpl final : public TrainerServer {
    public:
     explicit Metrics(const PredictServiceImpl& service) : service_(service) {}
     std::vector<prometheus::MetricFamily> Collect() const override {
-      prometheus::Registry registry;
-      prometheus::BuildGauge()
-          .Name("atelier_predictions_total")
-          .Help("Pictures predicted")
-          .Register(registry)
-          .Add({})
-          .Set(static_cast<double>(service_.predictions()));
-      return registry.Collect();
+      rpc::Gauges gauges;
+      gauges.Set("atelier_predictions_total", "Pictures predicted",
+                 static_cast<double>(service_.predictions()));
+      return gauges.Collect();
     }
 
    private:
@@ -110,7 +100,7 @@ class TrainerServerImpl final : public TrainerServer {
   void StartWork() {
     const int processors = static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
     v1::TrainerHello hello;
-    hello.set_trainer_id(options_.id.empty() ? DefaultId() : options_.id);
+    hello.set_trainer_id(options_.id.empty() ? HostAndProcess() : options_.id);
     *hello.mutable_device() =
         DescribeDevice(options_.device, options_.threads > 0 ? options_.threads : processors);
     *hello.mutable_backbones() = {options_.backbones.begin(), options_.backbones.end()};

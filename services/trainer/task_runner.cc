@@ -19,8 +19,6 @@
 namespace atelier::trainer {
 namespace {
 
-constexpr uint64_t kReadAheadBytes = 24 << 20;
-
 bool Retryable(const absl::Status& status) {
   switch (status.code()) {
     case absl::StatusCode::kUnavailable:
@@ -131,7 +129,7 @@ absl::Status TaskRunner::Score(const v1::Assignment& assignment, data::BatchSour
   ATELIER_ASSIGN_OR_RETURN(const auto predictor,
                            nn::Predictor::Create(assignment.model(), weights, options));
   const auto predict = [&](const v1::DataPlan& plan) {
-    ReadAhead batches(source.Open(plan, 0, 0), kReadAheadBytes);
+    ReadAhead batches(source.Open(plan, 0, 0));
     stop.SetInterrupt([&batches] { batches.Cancel(); });
     auto predictions = PredictAll(*predictor, batches);
     stop.SetInterrupt(nullptr);

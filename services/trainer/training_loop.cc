@@ -18,8 +18,6 @@
 namespace atelier::trainer {
 namespace {
 
-// Batches read ahead of the one being trained on.
-constexpr uint64_t kReadAheadBytes = 24 << 20;
 constexpr double kRateWindowSeconds = 5;
 
 at::Generator MakeGenerator(const at::Device& device) {
@@ -57,13 +55,13 @@ TrainingLoop::TrainingLoop(const v1::Assignment& assignment, const LoopOptions& 
       stop_(stop),
       clock_(clock),
       compute_(options.environment.precision() == v1::BFLOAT16 ? at::kBFloat16 : at::kFloat),
+      loss_(LossOf(assignment)),
       generator_(MakeGenerator(options.device)),
       last_save_(clock.Now()),
       rate_since_(clock.Now()) {}
 
 std::unique_ptr<ReadAhead> TrainingLoop::Open(const v1::DataPlan& plan, int epoch, int first_step) {
-  auto batches =
-      std::make_unique<ReadAhead>(source_.Open(plan, epoch, first_step), kReadAheadBytes);
+  auto batches = std::make_unique<ReadAhead>(source_.Open(plan, epoch, first_step));
   stop_.SetInterrupt([raw = batches.get()] { raw->Cancel(); });
   return batches;
 }
@@ -81,16 +79,13 @@ absl::Status TrainingLoop::TrainOn(const v1::Batch& batch) {
   const int64_t step = state_.optimizer->steps();
   generator_.set_current_seed(StepSeed(assignment_.member_seed(), step));
 
-  ATELIER_ASSIGN_OR_RETURN(
-      const nn::PixelScaling scaling,
-      nn::ScalingOf(assignment_.model().backbone(), assignment_.model().scaling()));
-  const StepTensors tensors = ToTensors(batch, scaling, options_.device);
+  const StepTensors tensors = ToTensors(batch, scaling_, options_.device);
   nn::ForwardOptions forward;
   forward.training = true;
   forward.compute = compute_;
   forward.generator = &generator_;
   const at::Tensor logits = state_.model->Logits(tensors.pixels, forward);
-  at::Tensor loss = SoftCrossEntropy(logits, tensors.labels, LossOf(assignment_));
+  at::Tensor loss = SoftCrossEntropy(logits, tensors.labels, loss_);
   const at::Tensor penalty = state_.model->L2Penalty();
   if (penalty.defined()) loss = loss + penalty;
   const double value = loss.item<double>();
@@ -144,9 +139,9 @@ absl::StatusOr<bool> TrainingLoop::FinishEpoch(double seconds) {
   metrics.set_images(state_.images);
   metrics.set_seconds(seconds);
   // The cursor stands behind the last step, also when the resume found no step left to train on.
-  metrics.set_learning_rate(LearningRate(assignment_.stage(), state_.callbacks,
-                                         std::max<int64_t>(0, state_.optimizer->steps() - 1),
-                                         int64_t{assignment_.stage().epochs()} * state_.cursor.step()));
+  metrics.set_learning_rate(LearningRate(
+      assignment_.stage(), state_.callbacks, std::max<int64_t>(0, state_.optimizer->steps() - 1),
+      int64_t{assignment_.stage().epochs()} * state_.cursor.step()));
   metrics.set_val_loss(std::numeric_limits<double>::quiet_NaN());
   metrics.set_val_accuracy(std::numeric_limits<double>::quiet_NaN());
   EpochDecision decision;
@@ -232,6 +227,8 @@ absl::StatusOr<LoopEnd> TrainingLoop::RunEpoch() {
 }
 
 absl::StatusOr<LoopEnd> TrainingLoop::Run() {
+  ATELIER_ASSIGN_OR_RETURN(
+      scaling_, nn::ScalingOf(assignment_.model().backbone(), assignment_.model().scaling()));
   board_.SetPhase("training");
   while (state_.cursor.epoch() < assignment_.stage().epochs()) {
     // The last epoch before a resume may have used the patience up.

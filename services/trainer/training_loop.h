@@ -7,8 +7,10 @@
 #include "absl/status/statusor.h"
 #include "atelier/v1/fleet_service.pb.h"
 #include "common/base/clock.h"
+#include "common/nn/scaling.h"
 #include "services/data/client.h"
 #include "services/trainer/checkpoint_writer.h"
+#include "services/trainer/loss.h"
 #include "services/trainer/progress_board.h"
 #include "services/trainer/read_ahead.h"
 #include "services/trainer/stop_signal.h"
@@ -56,6 +58,8 @@ class TrainingLoop {
   StopSignal& stop_;
   const Clock& clock_;
   const at::ScalarType compute_;
+  const LossOptions loss_;
+  nn::PixelScaling scaling_;
   at::Generator generator_;
   std::vector<v1::AppliedStep> applied_;
   std::chrono::steady_clock::time_point last_save_;

@@ -3,18 +3,11 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/strip.h"
 #include "common/base/sha256.h"
 #include "common/base/status.h"
 #include "services/trainer/schedule.h"
 
 namespace atelier::trainer {
-namespace {
-
-constexpr char kModelPrefix[] = "model/";
-
-}  // namespace
-
 std::string ExtendLedger(const std::string& digest, int step, const std::string& batch_digest) {
   return Sha256Hex(absl::StrCat(digest, "/", step, "/", batch_digest));
 }
@@ -35,8 +28,8 @@ Checkpoint TrainingState::Snapshot(const v1::Assignment& assignment,
   at::NoGradGuard no_grad;
   Checkpoint checkpoint;
   for (const auto& [name, tensor] : model->NamedTensors()) {
-    checkpoint.tensors[kModelPrefix + name] = tensor.detach().to(at::kCPU, /*non_blocking=*/false,
-                                                                 /*copy=*/true);
+    checkpoint.tensors["model/" + name] = tensor.detach().to(at::kCPU, /*non_blocking=*/false,
+                                                             /*copy=*/true);
   }
   for (const auto& [name, tensor] : optimizer->State()) {
     checkpoint.tensors[name] = tensor.to(at::kCPU, /*non_blocking=*/false, /*copy=*/true);
@@ -67,12 +60,8 @@ absl::Status TrainingState::Restore(const v1::Assignment& assignment,
     return absl::DataLossError(absl::StrCat("the checkpoint is of ", manifest.member(), "/",
                                             manifest.stage(), ", not of this task"));
   }
-  std::map<std::string, at::Tensor> weights;
-  for (const auto& [name, tensor] : checkpoint.tensors) {
-    absl::string_view rest = name;
-    if (absl::ConsumePrefix(&rest, kModelPrefix)) weights[std::string(rest)] = tensor;
-  }
-  ATELIER_RETURN_IF_ERROR(Annotate(model->LoadTensors(weights), "the checkpoint's weights"));
+  ATELIER_RETURN_IF_ERROR(
+      Annotate(model->LoadTensors(WeightsOf(checkpoint)), "the checkpoint's weights"));
   ATELIER_RETURN_IF_ERROR(optimizer->Restore(checkpoint.tensors, manifest.optimizer_step()));
   callbacks = manifest.callbacks();
   cursor = manifest.cursor();
