@@ -4,26 +4,16 @@ import json
 import pathlib
 import signal
 import sqlite3
-import struct
 import subprocess
 import tempfile
 import unittest
 
 import cluster
 import pictures
+from npy import read_npy
 
 TRAIN = ["--recipe", "fast", "--members", "tiny_cnn", "--epochs", 6, "--deterministic", "--threads", 1,
          "--set", "image.size=32"]
-
-
-def read_npy(path):
-    """Rows of a float32 .npy of two dimensions, without numpy."""
-    data = pathlib.Path(path).read_bytes()
-    length = struct.unpack("<H", data[8:10])[0]
-    header = data[10:10 + length].decode()
-    rows, columns = (int(part) for part in header.split("(")[1].split(")")[0].split(","))
-    values = struct.unpack(f"<{rows * columns}f", data[10 + length:])
-    return [values[i * columns:(i + 1) * columns] for i in range(rows)]
 
 
 def read_csv(path):

@@ -1,6 +1,6 @@
 """The CLI end to end in embedded mode: train, evaluate, predict, stop, resume, and its exit codes.
 
-Usage: embedded_cli_test.py ATELIER. Standard library only; pictures are made here (BMP, tiny_cnn).
+Standard library only; pictures are made here (BMP, tiny_cnn).
 """
 import json
 import math
@@ -11,11 +11,13 @@ import re
 import signal
 import struct
 import subprocess
-import sys
 import tempfile
 import unittest
 
-ATELIER = sys.argv.pop(1)
+import cluster
+from npy import read_npy
+
+ATELIER = str(cluster.BIN / "atelier")
 CLASSES = ("blue", "green", "red")
 
 
@@ -27,17 +29,6 @@ def bmp(path, colour, seed, size=32):
     header = struct.pack("<2sIHHI", b"BM", 54 + len(rows), 0, 0, 54)
     info = struct.pack("<IiiHHIIiiII", 40, size, size, 1, 24, 0, len(rows), 2835, 2835, 0, 0)
     path.write_bytes(header + info + rows)
-
-
-def read_npy(path):
-    """float32 [n, k] in NumPy's format 1.0."""
-    data = path.read_bytes()
-    length = struct.unpack("<H", data[8:10])[0]
-    header = eval(data[10:10 + length], {"__builtins__": {}}, {"False": False, "True": True})
-    assert header["descr"] == "<f4" and not header["fortran_order"], header
-    rows, columns = header["shape"]
-    values = struct.unpack(f"<{rows * columns}f", data[10 + length:])
-    return [values[i * columns:(i + 1) * columns] for i in range(rows)]
 
 
 class EmbeddedCli(unittest.TestCase):
