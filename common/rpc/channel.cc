@@ -1,9 +1,11 @@
 #include "common/rpc/channel.h"
 
 #include <grpcpp/create_channel.h>
+#include <grpcpp/generic/generic_stub.h>
 #include <grpcpp/server.h>
 #include <grpcpp/support/client_interceptor.h>
 
+#include <chrono>
 #include <map>
 #include <utility>
 #include <vector>
@@ -59,6 +61,29 @@ InterceptorFactories Interceptors(const ChannelOptions& options) {
   return factories;
 }
 
+// Keeps gRPC's callback threads for the life of the process. gRPC 1.51 ends them with the last
+// channel that used the callback API, by joining them; when that channel's last owner is a reactor
+// in its OnDone, a thread joins itself, the queue is freed under it, and the process aborts.
+void PinCallbackThreads() {
+  static const bool pinned = [] {
+    struct Call {
+      std::shared_ptr<grpc::Channel> channel = grpc::CreateChannel(
+          "unix:/nonexistent/atelier-callback-threads", grpc::InsecureChannelCredentials());
+      grpc::GenericStub stub{channel};
+      grpc::ClientContext context;
+      grpc::Slice nothing{""};
+      grpc::ByteBuffer request{&nothing, 1};
+      grpc::ByteBuffer response;
+    };
+    static auto* const call = new Call;  // never deleted: that is the pin
+    call->context.set_deadline(std::chrono::system_clock::now());
+    call->stub.UnaryCall(&call->context, "/atelier/none", grpc::StubOptions(), &call->request,
+                         &call->response, [](const grpc::Status&) {});
+    return true;
+  }();
+  (void)pinned;
+}
+
 grpc::ChannelArguments Arguments(const ChannelOptions& options) {
   grpc::ChannelArguments arguments;
   arguments.SetMaxReceiveMessageSize(options.max_receive_bytes);
@@ -68,7 +93,7 @@ grpc::ChannelArguments Arguments(const ChannelOptions& options) {
 
 class TcpChannels final : public ChannelFactory {
  public:
-  explicit TcpChannels(const ChannelOptions& options) : options_(options) {}
+  explicit TcpChannels(const ChannelOptions& options) : options_(options) { PinCallbackThreads(); }
 
   std::shared_ptr<grpc::Channel> Connect(const std::string& address) override {
     MutexLock lock(mutex_);

@@ -41,8 +41,9 @@ def wait_for(what, condition, seconds, poll=0.05):
 class Service:
     """One process that can be killed, stopped, continued and started again on the same port."""
 
-    def __init__(self, folder, name, binary, arguments):
+    def __init__(self, folder, name, binary, arguments, environment=None):
         self.name = name
+        self.environment = dict(os.environ, GOMP_SPINCOUNT="1000", **(environment or {}))
         self.port = free_port()
         self.address = f"127.0.0.1:{self.port}"
         self.log = pathlib.Path(folder) / f"{name}.log"
@@ -50,9 +51,8 @@ class Service:
         self.process = None
 
     def start(self):
-        environment = dict(os.environ, GOMP_SPINCOUNT="1000")
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(self.command, stdout=log, stderr=log, env=environment)
+            self.process = subprocess.Popen(self.command, stdout=log, stderr=log, env=self.environment)
         return self
 
     def wait_healthy(self):
@@ -89,8 +89,9 @@ class Service:
 class Cluster:
     """Coordinator, data-services, trainers and (on demand) an aggregator in one folder."""
 
-    def __init__(self, folder, data_root, lease_ms=2000, data_services=1):
+    def __init__(self, folder, data_root, lease_ms=2000, data_services=1, environment=None):
         self.folder = pathlib.Path(folder)
+        self.environment = environment
         self.data_root = pathlib.Path(data_root).resolve()
         self.services = {}
         self.coordinator = self._add("coordinator", "atelier-coordinator",
@@ -100,7 +101,7 @@ class Cluster:
             self.add_data(f"data-{i}")
 
     def _add(self, name, binary, arguments):
-        self.services[name] = Service(self.folder, name, binary, arguments)
+        self.services[name] = Service(self.folder, name, binary, arguments, self.environment)
         return self.services[name]
 
     def add_data(self, name):
@@ -129,8 +130,11 @@ class Cluster:
                                  *map(str, arguments)], stdout=log, stderr=log)
 
     def stop(self):
-        for service in reversed(list(self.services.values())):
-            service.terminate()
+        """SIGTERM to what still runs; each must end by itself with 0 (P11)."""
+        codes = {service.name: service.terminate() for service in reversed(list(self.services.values()))}
+        for name, code in codes.items():
+            if code not in (None, 0):
+                raise AssertionError(f"{name} ended with {code} after SIGTERM:\n{self.services[name].log_tail()}")
 
     def __enter__(self):
         return self
