@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <string>
 
 #include "common/concurrency/mutex.h"
@@ -20,5 +21,9 @@ class CallCounter {
   mutable Mutex mutex_;
   std::map<std::string, int64_t> calls_ ABSL_GUARDED_BY(mutex_);
 };
+
+// The process's own counter when ATELIER_CALL_COUNTS names a folder, else null. At a normal exit
+// the counts go to FOLDER/PID.json ({"/package.Service/Method": calls}). Thread-safe.
+std::shared_ptr<CallCounter> CallCounterFromEnvironment();
 
 }  // namespace atelier::rpc

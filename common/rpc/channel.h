@@ -27,7 +27,7 @@ class ChannelFactory {
 struct ChannelOptions {
   int max_receive_bytes = kPictureReceiveBytes;
   // Set: counts every call (method name -> calls) made over these channels.
-  std::shared_ptr<CallCounter> call_counter;
+  std::shared_ptr<CallCounter> call_counter = CallCounterFromEnvironment();
 };
 
 // host:port over TCP. Keepalive 30 s / 10 s.

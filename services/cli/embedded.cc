@@ -36,11 +36,7 @@ rpc::ServerOptions InProcess(int max_receive_bytes) {
 
 class EmbeddedImpl final : public Embedded {
  public:
-  explicit EmbeddedImpl(const EmbeddedOptions& options) {
-    rpc::ChannelOptions channels;
-    channels.call_counter = options.call_counter;
-    channels_ = rpc::MakeInProcessChannels(channels);
-  }
+  EmbeddedImpl() : channels_(rpc::MakeInProcessChannels()) {}
 
   ~EmbeddedImpl() override {
     Stop(std::chrono::seconds(5));
@@ -185,7 +181,7 @@ class EmbeddedImpl final : public Embedded {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Embedded>> Embedded::Start(const EmbeddedOptions& options) {
-  auto embedded = std::make_unique<EmbeddedImpl>(options);
+  auto embedded = std::make_unique<EmbeddedImpl>();
   ATELIER_RETURN_IF_ERROR(embedded->StartAll(options));
   return embedded;
 }

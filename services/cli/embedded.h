@@ -30,8 +30,6 @@ struct EmbeddedOptions {
   std::optional<ServableEnsemble> serve;
   // Of the aggregator: "127.0.0.1:7080" to listen on TCP as well; empty: in process only.
   std::string listen;
-  // Counts every call made inside; may be unset.
-  std::shared_ptr<rpc::CallCounter> call_counter;
 };
 
 inline constexpr char kEmbeddedCoordinator[] = "inproc:coordinator";

@@ -21,6 +21,12 @@ def read_csv(path):
         return list(csv.reader(file))
 
 
+def methods_called(folder):
+    """The names of the gRPC methods that any process called (ATELIER_CALL_COUNTS)."""
+    counts = [json.loads(path.read_text()) for path in pathlib.Path(folder).glob("*.json")]
+    return {method for process in counts for method, calls in process.items() if calls > 0}
+
+
 def ledger(state):
     """[(epoch, step, digest)] that the coordinator committed."""
     with sqlite3.connect(f"file:{state}/coordinator.db?mode=ro", uri=True) as db:
@@ -35,7 +41,11 @@ class MainJob(unittest.TestCase):
         cls.data = pictures.make_dataset(cls.dir / "pictures", per_class=40, test=5)
         cls.run_dir = cls.dir / "run"
         cls.home = {"ATELIER_HOME": str(cls.dir / "home")}
-        cluster.run_atelier("train", "--data", cls.data, "--out", cls.run_dir, *TRAIN, env=cls.home)
+        cls.embedded_calls = cls.dir / "embedded_calls"
+        cls.embedded_calls.mkdir()
+        counted = dict(cls.home, ATELIER_CALL_COUNTS=str(cls.embedded_calls))
+        cluster.run_atelier("train", "--data", cls.data, "--out", cls.run_dir, *TRAIN, env=counted)
+        cluster.run_atelier("predict", cls.data / "test", "--ensemble", cls.run_dir, env=counted)
 
     @classmethod
     def tearDownClass(cls):
@@ -68,11 +78,29 @@ class MainJob(unittest.TestCase):
         self.assertAlmostEqual(scores["ensemble"]["accuracy"], correct / len(files), places=9)
         self.assertEqual(sum(map(sum, scores["ensemble"]["confusion"])), len(files))
 
-    def test_as_separate_processes_every_batch_and_the_weights_are_the_same(self):
-        with tempfile.TemporaryDirectory() as folder, cluster.Cluster(folder, self.data) as fleet:
-            fleet.add_trainer("trainer-0")
+    def test_as_separate_processes_calls_batches_and_weights_are_the_same(self):
+        with tempfile.TemporaryDirectory() as folder:
+            calls = pathlib.Path(folder) / "calls"
+            calls.mkdir()
+            count = {"ATELIER_CALL_COUNTS": str(calls)}
             out = pathlib.Path(folder) / "run"
-            self.atelier("train", "--coordinator", fleet.coordinator.address, "--data", ".", "--out", out, *TRAIN)
+            with cluster.Cluster(folder, self.data, environment=count) as fleet:
+                fleet.add_trainer("trainer-0")
+                aggregator = fleet.add_aggregator("aggregator")
+                environment = dict(self.home, **count)
+                cluster.run_atelier("train", "--coordinator", fleet.coordinator.address, "--data", ".", "--out", out,
+                                    *TRAIN, env=environment)
+                cluster.wait_for("the new version is served", lambda: cluster.run_atelier(
+                    "predict", self.data / "test", "--aggregator", aggregator.address, check=False,
+                    env=environment).returncode == 0, 60)
+            # Every process of the fleet has ended and written its counts. A coordinator's aggregator follows promotions
+            # and asks trainers first, and the CLI asks it what it serves; an embedded one has its members and its
+            # version from the run directory.
+            self.assertEqual(methods_called(calls) - methods_called(self.embedded_calls),
+                             {"/atelier.v1.AggregatorService/GetServedEnsemble", "/atelier.v1.RegistryService/WatchPromoted",
+                              "/atelier.v1.TrainerService/PredictStream"})
+            self.assertEqual(methods_called(self.embedded_calls) - methods_called(calls), set())
+            self.assertIn("/atelier.v1.DataService/StreamBatches", methods_called(calls))
             embedded = json.loads(self.atelier("runs", "show", self.run_dir, "--json").stdout)
             separate = json.loads(self.atelier("runs", "show", out, "--json").stdout)
             self.assertEqual(ledger(f"{folder}/state"), ledger(self.run_dir / "state"))
