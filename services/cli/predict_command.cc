@@ -27,6 +27,7 @@ struct Options {
   PredictionTarget target;
   std::string out;
   std::string probabilities;
+  std::string member_probabilities;
   bool skip_bad = false;
   bool json = false;
 };
@@ -74,6 +75,7 @@ absl::Status Predict(const Options& options) {
   ATELIER_ASSIGN_OR_RETURN(PredictionSession session, OpenPredictionSession(options.target));
   PredictOptions how;
   how.skip_bad = options.skip_bad;
+  how.want_members = !options.member_probabilities.empty();
   how.on_progress = ShowPictureProgress;
   ATELIER_ASSIGN_OR_RETURN(Predictions predictions,
                            PredictPictures(*session.client, pictures, how));
@@ -96,9 +98,23 @@ absl::Status Predict(const Options& options) {
     Say(absl::StrCat("wrote ", options.probabilities, ": float32 [", predictions.combined.rows,
                      ", ", predictions.combined.columns, "]"));
   }
+  if (!options.member_probabilities.empty()) {
+    ATELIER_RETURN_IF_ERROR(MakeDirectories(options.member_probabilities));
+    for (const auto& [member, probabilities] : predictions.members) {
+      if (probabilities.rows != predictions.combined.rows) {
+        Say(absl::StrCat("warning: no file for ", member, ": it did not answer for every picture"));
+        continue;
+      }
+      const std::filesystem::path path =
+          std::filesystem::path(options.member_probabilities) / absl::StrCat(member, ".npy");
+      ATELIER_RETURN_IF_ERROR(WriteFileAtomically(path, ensemble::ToNpy(probabilities)));
+      Say(absl::StrCat("wrote ", path.string()));
+    }
+  }
   if (options.json) {
     PrintJson(ToJson(session, predictions));
-  } else if (options.out.empty() && options.probabilities.empty()) {
+  } else if (options.out.empty() && options.probabilities.empty() &&
+             options.member_probabilities.empty()) {
     PrintTable(session, predictions);
   }
   return absl::OkStatus();
@@ -122,6 +138,9 @@ void AddPredictCommand(CLI::App& app, Context& context) {
   verb->add_option("--probabilities", options->probabilities,
                    "NumPy file, float32 [pictures, classes], rows in the same order")
       ->type_name("FILE.npy");
+  verb->add_option("--member-probabilities", options->member_probabilities,
+                   "Folder for the same of every member, as MEMBER.npy")
+      ->type_name("DIR");
   verb->add_flag("--skip-bad", options->skip_bad,
                  "Leave out pictures that do not decode instead of stopping at them");
   verb->add_flag("--json", options->json, "One JSON document on standard output");

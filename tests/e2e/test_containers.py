@@ -1,0 +1,139 @@
+"""The compose file with three trainers: train, lose the busy one to `docker kill` in mid-epoch, end, serve.
+
+Runs where a Docker daemon answers and says so where none does. The image holds the binaries of this build
+(Dockerfile.packed); the project name is its own, so that nothing of the user's is touched.
+"""
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import tempfile
+import unittest
+
+import cluster
+import pictures
+from npy import read_npy
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+PROJECT = f"atelier_test_{os.getpid()}"
+IMAGE = f"{PROJECT}:packed"
+# tiny_cnn at 96 px: some 15 s of training on one thread, so that there is a middle to be killed in.
+TRAIN = ["--recipe", "fast", "--members", "tiny_cnn", "--epochs", 24, "--set", "image.size=96", "--set",
+         "batch_size=8", "--checkpoint-seconds", 1, "--data", "."]
+
+
+def run(*command, **kwargs):
+    result = subprocess.run([str(part) for part in command], capture_output=True, text=True, **kwargs)
+    if result.returncode != 0:
+        raise AssertionError(f"{' '.join(map(str, command))} ended with {result.returncode}\n{result.stdout}\n"
+                             f"{result.stderr}")
+    return result.stdout
+
+
+def why_not():
+    """Why containers cannot be tested here, or None."""
+    if shutil.which("docker") is None:
+        return "no docker command"
+    if subprocess.run(["docker", "info"], capture_output=True).returncode != 0:
+        return "no Docker daemon answers"
+    if shutil.which("docker-compose") is None and subprocess.run(
+            ["docker", "compose", "version"], capture_output=True).returncode != 0:
+        return "no docker-compose (bash deploy/setup.sh --containers installs it)"
+    base = subprocess.run(["bash", str(ROOT / "deploy/base-image.sh")], capture_output=True, text=True)
+    if base.returncode != 0:
+        return f"the base image cannot be made here: {base.stdout[-500:]}{base.stderr[-500:]}"
+    return None
+
+
+class Containers(unittest.TestCase):
+    def setUp(self):
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="atelier_containers_"))
+        self.addCleanup(shutil.rmtree, self.folder, ignore_errors=True)
+        self.pictures = pictures.make_dataset(self.folder / "pictures", per_class=64, test=6)
+        # The data-service reads them as its own user.
+        for path in (self.folder, *self.folder.rglob("*")):
+            path.chmod(0o755 if path.is_dir() else 0o644)
+        self.pack()
+        self.ports = [cluster.free_port(), cluster.free_port()]
+        self.environment = dict(os.environ, ATELIER_IMAGE=IMAGE, ATELIER_DATA_DIR=str(self.pictures),
+                                ATELIER_COORDINATOR_PORT=str(self.ports[0]),
+                                ATELIER_AGGREGATOR_PORT=str(self.ports[1]), ATELIER_TRAINER_THREADS="1")
+        self.compose = (["docker-compose"] if shutil.which("docker-compose") else ["docker", "compose"]) + [
+            "-f", str(ROOT / "deploy/docker-compose.yaml"), "-p", PROJECT]
+        self.addCleanup(lambda: subprocess.run([*self.compose, "down", "--volumes", "--timeout", "20"],
+                                               env=self.environment, capture_output=True))
+        run(*self.compose, "up", "-d", "--no-build", "--scale", "trainer=3", env=self.environment)
+        self.coordinator, self.aggregator = (f"127.0.0.1:{port}" for port in self.ports)
+
+    def pack(self):
+        context = self.folder / "context"
+        (context / "bin").mkdir(parents=True)
+        for binary in ("atelier", "atelier-coordinator", "atelier-data", "atelier-trainer", "atelier-aggregator"):
+            run("strip", "-o", context / "bin" / binary, cluster.BIN / binary)
+        shutil.copy(ROOT / "deploy/runtime-packages.sh", context)
+        run("docker", "build", "-q", "-f", ROOT / "tests/e2e/Dockerfile.packed", "-t", IMAGE, context)
+        self.addCleanup(lambda: subprocess.run(["docker", "rmi", "-f", IMAGE], capture_output=True))
+
+    def atelier(self, *arguments, **kwargs):
+        return cluster.run_atelier(*arguments, **kwargs)
+
+    def task(self):
+        listed = json.loads(self.atelier("runs", "list", "--json", "--coordinator", self.coordinator).stdout)
+        runs = listed["runs"] if isinstance(listed, dict) else listed
+        if not runs:
+            return None
+        shown = self.atelier("runs", "show", runs[0]["run_id"], "--json", "--coordinator", self.coordinator)
+        return json.loads(shown.stdout)["tasks"][0]
+
+    def test_a_killed_trainer_is_replaced_and_the_ensemble_is_served(self):
+        for address in (self.coordinator,):
+            cluster.wait_for(f"{address} is healthy", lambda: self.atelier("health", address, check=False)
+                             .returncode == 0, 90)
+        out = self.folder / "run"
+        with (self.folder / "train.log").open("wb") as log:
+            training = subprocess.Popen(
+                [str(part) for part in (cluster.BIN / "atelier", "train", "--coordinator", self.coordinator, "--out",
+                                        out, *TRAIN)], stdout=log, stderr=log)
+        self.addCleanup(training.kill)
+
+        def in_mid_epoch():
+            if training.poll() is not None:
+                raise AssertionError("the training ended before it could be disturbed:\n" +
+                                     (self.folder / "train.log").read_text())
+            task = self.task()
+            return task if task and task["checkpoint_epoch"] >= 1 and task["checkpoint_step"] > 0 else None
+
+        task = cluster.wait_for("a checkpoint in mid-epoch", in_mid_epoch, 180)
+        busy = task["attempts"][-1]["trainer"]  # its id is the container's host name
+        run("docker", "kill", busy)
+        self.assertEqual(training.wait(240), 0, (self.folder / "train.log").read_text())
+        ended = self.task()
+        self.assertEqual(ended["state"], "done")
+        self.assertEqual(len(ended["attempts"]), 2)
+        self.assertNotEqual(ended["attempts"][1]["trainer"], busy)
+        start = ended["attempts"][1]
+        self.assertGreaterEqual((start["start_epoch"], start["start_step"]),
+                                (task["checkpoint_epoch"], task["checkpoint_step"]))
+
+        def served():
+            path = self.folder / "served.npy"
+            answer = self.atelier("predict", self.pictures / "test", "--aggregator", self.aggregator,
+                                  "--probabilities", path, check=False)
+            return read_npy(path) if answer.returncode == 0 else None
+
+        offline = self.folder / "offline.npy"
+        self.atelier("predict", self.pictures / "test", "--ensemble", out, "--probabilities", offline)
+        rows = cluster.wait_for("the aggregator serves the promoted ensemble", served, 60)
+        for row, expected in zip(rows, read_npy(offline), strict=True):
+            for a, b in zip(row, expected):
+                self.assertAlmostEqual(a, b, delta=1e-5)
+
+
+if __name__ == "__main__":
+    reason = why_not()
+    if reason:
+        print(f"SKIPPED: {reason}")
+        sys.exit(77)
+    unittest.main(verbosity=2)
