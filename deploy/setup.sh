@@ -2,7 +2,8 @@
 # Installs from Debian what Atelier's build, tests and demo need and this machine lacks.
 # Usage: bash deploy/setup.sh [--lint] [--containers]
 #   --lint        also clang-19 tools (tests/lint.sh, tests/fuzz)
-#   --containers  also debootstrap, Docker and docker-compose (deploy/base-image.sh, tests with containers)
+#   --containers  also debootstrap and docker-compose, and Docker where there is no docker command
+#                 (deploy/base-image.sh, tests with containers)
 # Asks for sudo only when not root. A second run changes nothing and takes a second.
 set -euo pipefail
 
@@ -26,7 +27,9 @@ packages=(
 for argument in "$@"; do
   case "$argument" in
     --lint) packages+=(clang-19 clang-tidy-19 libclang-rt-19-dev) ;;
-    --containers) packages+=(debootstrap docker.io docker-compose) ;;
+    --containers)
+      packages+=(debootstrap docker-compose)
+      command -v docker >/dev/null || packages+=(docker.io) ;;
     *) echo "setup: unknown option $argument (known: --lint, --containers)" >&2; exit 2 ;;
   esac
 done
