@@ -88,15 +88,14 @@ class Containers(unittest.TestCase):
         return json.loads(shown.stdout)["tasks"][0]
 
     def test_a_killed_trainer_is_replaced_and_the_ensemble_is_served(self):
-        for address in (self.coordinator,):
-            cluster.wait_for(f"{address} is healthy", lambda: self.atelier("health", address, check=False)
-                             .returncode == 0, 90)
+        cluster.wait_for("the coordinator is healthy", lambda: self.atelier(
+            "health", self.coordinator, check=False).returncode == 0, 90)
         out = self.folder / "run"
         with (self.folder / "train.log").open("wb") as log:
             training = subprocess.Popen(
                 [str(part) for part in (cluster.BIN / "atelier", "train", "--coordinator", self.coordinator, "--out",
                                         out, *TRAIN)], stdout=log, stderr=log)
-        self.addCleanup(training.kill)
+        self.addCleanup(lambda: (training.kill(), training.wait()))
 
         def in_mid_epoch():
             if training.poll() is not None:
@@ -106,8 +105,8 @@ class Containers(unittest.TestCase):
             return task if task and task["checkpoint_epoch"] >= 1 and task["checkpoint_step"] > 0 else None
 
         task = cluster.wait_for("a checkpoint in mid-epoch", in_mid_epoch, 180)
-        busy = task["attempts"][-1]["trainer"]  # its id is the container's host name
-        run("docker", "kill", busy)
+        busy = task["attempts"][-1]["trainer"]  # HOST-PID, and the host name is the container's id
+        run("docker", "kill", busy.rsplit("-", 1)[0])
         self.assertEqual(training.wait(240), 0, (self.folder / "train.log").read_text())
         ended = self.task()
         self.assertEqual(ended["state"], "done")
