@@ -1,0 +1,183 @@
+// Data-services as servers and their clients in one process: the same batches over TCP, in process,
+// from the middle and from another replica; a consumer that stops reading harms nobody.
+#include <gmock/gmock.h>
+
+#include <chrono>
+#include <fstream>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "common/rpc/channel.h"
+#include "services/data/client.h"
+#include "services/data/service.h"
+#include "tests/testing/status_matchers.h"
+#include "tests/testing/temp_dir.h"
+#include "tests/unit/data/pictures.h"
+
+namespace atelier::data {
+namespace {
+
+using ::testing::ElementsAreArray;
+
+constexpr int kPerClass = 48;
+constexpr int kBatch = 8;
+constexpr int kSteps = 2 * kPerClass / kBatch;
+constexpr int64_t kMiB = 1 << 20;
+
+int64_t ResidentBytes() {
+  std::ifstream statm("/proc/self/statm");
+  int64_t total = 0;
+  int64_t resident = 0;
+  statm >> total >> resident;
+  return resident * 4096;
+}
+
+class BatchStreamsTest : public ::testing::Test {
+ protected:
+  void SetUp() override { WriteClasses(dir_.path(), kPerClass); }
+
+  std::unique_ptr<DataServer> Start(bool in_process, int64_t window_bytes = 64 * kMiB) {
+    DataServiceOptions options;
+    options.root = dir_.path();
+    options.threads = 2;
+    options.window_bytes = window_bytes;
+    options.server.in_process_only = in_process;
+    options.server.max_receive_bytes = rpc::kPictureReceiveBytes;
+    return DataServer::Start(std::move(options)).value();
+  }
+  static std::string Address(DataServer& server) {
+    return "127.0.0.1:" + std::to_string(server.server().port());
+  }
+  // Everything that changes a picture is on; the digest is the data set's.
+  v1::DataPlan Plan(DataServer& server, int size) {
+    auto client = DataClient::Create(channels_->Connect(Address(server)));
+    const DatasetDescription described = client->Describe({}, [](const auto&) {}).value();
+    v1::DataPlan plan;
+    plan.set_dataset_digest(described.summary.digest());
+    plan.set_subset(v1::ALL_LABELED);
+    plan.mutable_image()->set_size(size);
+    plan.mutable_image()->set_filter(v1::AREA);
+    plan.set_batch_size(kBatch);
+    plan.set_shuffle(true);
+    plan.mutable_augmentation()->set_horizontal_flip(true);
+    plan.mutable_augmentation()->set_rotation_degrees(20);
+    plan.mutable_augmentation()->set_zoom(0.25);
+    plan.mutable_cutmix()->set_variant(v1::CutMixSpec::TIMM);
+    plan.mutable_cutmix()->set_alpha(1);
+    plan.mutable_cutmix()->set_probability(1);
+    return plan;
+  }
+  // Digests of what is left of a stream.
+  static std::vector<std::string> Rest(BatchStream& stream) {
+    std::vector<std::string> digests;
+    while (true) {
+      absl::StatusOr<std::optional<v1::Batch>> batch = stream.Next();
+      EXPECT_TRUE(batch.ok()) << batch.status();
+      if (!batch.ok() || !batch->has_value()) return digests;
+      digests.push_back((*batch)->digest());
+    }
+  }
+  std::vector<std::string> Epoch(const std::string& address, const v1::DataPlan& plan, int epoch,
+                                 int first_step = 0) {
+    auto source = BatchSource::Create(channels_, {address});
+    return Rest(*source->Open(plan, epoch, first_step));
+  }
+
+  testing::TempDir dir_;
+  std::shared_ptr<rpc::InProcessChannels> channels_ = rpc::MakeInProcessChannels();
+};
+
+TEST_F(BatchStreamsTest, OverTcpAndInProcessTheDigestsAreEqual) {
+  const auto tcp = Start(false);
+  const auto in_process = Start(true);
+  channels_->Add("data", in_process->server().server());
+  const v1::DataPlan plan = Plan(*tcp, 64);
+  for (int epoch = 0; epoch < 2; ++epoch) {
+    const std::vector<std::string> expected = Epoch(Address(*tcp), plan, epoch);
+    EXPECT_EQ(expected.size(), kSteps);
+    EXPECT_THAT(Epoch("inproc:data", plan, epoch), ElementsAreArray(expected)) << epoch;
+  }
+  EXPECT_NE(Epoch(Address(*tcp), plan, 0), Epoch(Address(*tcp), plan, 1));
+  channels_->Remove("data");
+}
+
+TEST_F(BatchStreamsTest, BegunInTheMiddleItIsTheTailOfTheWhole) {
+  const auto server = Start(false);
+  const v1::DataPlan plan = Plan(*server, 64);
+  const std::vector<std::string> whole = Epoch(Address(*server), plan, 3);
+  // A server that never saw the beginning.
+  const auto fresh = Start(false);
+  for (const int first : {1, 5, kSteps - 1, kSteps}) {
+    EXPECT_THAT(Epoch(Address(*fresh), plan, 3, first),
+                ElementsAreArray(whole.begin() + first, whole.end()))
+        << first;
+  }
+}
+
+TEST_F(BatchStreamsTest, AnotherReplicaGoesOnAtTheNextStep) {
+  std::vector<std::unique_ptr<DataServer>> replicas;
+  replicas.push_back(Start(false));
+  replicas.push_back(Start(false));
+  const v1::DataPlan plan = Plan(*replicas[0], 64);
+  const auto reference = Start(false);
+  const std::vector<std::string> whole = Epoch(Address(*reference), plan, 0);
+
+  auto source = BatchSource::Create(channels_, {Address(*replicas[0]), Address(*replicas[1])});
+  const auto stream = source->Open(plan, 0, 0);
+  constexpr int kBefore = 4;
+  std::vector<std::string> digests;
+  for (int step = 0; step < kBefore; ++step) {
+    ASSERT_OK_AND_ASSIGN(std::optional<v1::Batch> batch, stream->Next());
+    digests.push_back(batch->digest());
+  }
+  const size_t asked = replicas[0]->stats().batches_produced > 0 ? 0 : 1;
+  DataServer& other = *replicas[1 - asked];
+  ASSERT_EQ(other.stats().batches_produced, 0);
+  replicas[asked].reset();
+  for (std::string& digest : Rest(*stream)) digests.push_back(std::move(digest));
+
+  EXPECT_THAT(digests, ElementsAreArray(whole));
+  // It began where the first one was left (or later: some batches were on their way already).
+  EXPECT_GT(other.stats().batches_produced, 0);
+  EXPECT_LE(other.stats().batches_produced, kSteps - kBefore);
+}
+
+TEST_F(BatchStreamsTest, AConsumerThatStopsReadingLeavesMemoryFlatAndOthersAtTheirRate) {
+  constexpr int64_t kWindow = 8 * kMiB;
+  constexpr int kSize = 224;  // 1.2 MB a batch, 14 MB an epoch: more than the window
+  const auto server = Start(false, kWindow);
+  const std::string address = Address(*server);
+  const v1::DataPlan plan = Plan(*server, kSize);
+  const auto seconds_of_an_epoch = [&](int epoch) {
+    const auto start = std::chrono::steady_clock::now();
+    EXPECT_EQ(Epoch(address, plan, epoch).size(), kSteps);
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  };
+  seconds_of_an_epoch(0);  // decodes; from now on the cache answers
+  const int64_t before = ResidentBytes();
+
+  // Its own source, so that it has a connection of its own.
+  const auto stalled_source = BatchSource::Create(rpc::MakeTcpChannelFactory(), {address});
+  double alone = 1e9;
+  double beside_stalled = 1e9;
+  int64_t streamed = 0;
+  // Best of several, in turn: both numbers settle at what the machine can do.
+  for (int round = 0; round < 40; ++round) {
+    const int epoch = 1 + 2 * round;
+    alone = std::min(alone, seconds_of_an_epoch(epoch));
+    const auto stalled = stalled_source->Open(plan, epoch + 1, 0);
+    ASSERT_OK_AND_ASSIGN(std::optional<v1::Batch> only, stalled->Next());
+    ASSERT_TRUE(only.has_value());
+    beside_stalled = std::min(beside_stalled, seconds_of_an_epoch(epoch + 1));
+    streamed += 2 * kSteps * int64_t{kBatch} * kSize * kSize * 3;
+    EXPECT_LE(server->stats().window_bytes, kWindow);
+    EXPECT_LE(ResidentBytes() - before, 64 * kMiB) << "after " << streamed / kMiB << " MiB";
+    if (round >= 9 && beside_stalled <= 1.05 * alone) break;
+  }
+  EXPECT_GE(streamed, 256 * kMiB);
+  EXPECT_LE(beside_stalled, 1.05 * alone);
+}
+
+}  // namespace
+}  // namespace atelier::data
