@@ -1,6 +1,7 @@
 #include "common/nn/backbone.h"
 
 #include <algorithm>
+#include <cmath>
 #include <optional>
 #include <span>
 #include <utility>
@@ -81,7 +82,8 @@ Backbone::Backbone(Graph graph) : graph_(std::move(graph)) {
     plain_->steps.push_back(step);
     if (absorbed[i]) continue;
     const std::optional<int> user = OnlyUser(graph_, uses, step.output);
-    if (step.node->op == Op::kBatchNorm && user && graph_.nodes[*user].op == Op::kActivation) {
+    if (step.node->op == Op::kBatchNorm && user && graph_.nodes[*user].op == Op::kActivation &&
+        FusesWithBatchNorm(graph_.nodes[*user].activation)) {
       step.activation = graph_.nodes[*user].activation;
       step.output = *user;
       absorbed[*user] = true;
@@ -106,45 +108,116 @@ void Backbone::Initialize(uint64_t seed) {
 namespace {
 
 BatchNormVariables VariablesOf(const Node& node, const std::vector<at::Tensor>& all) {
-  return {all[node.variables[0]], all[node.variables[1]], all[node.variables[2]],
-          all[node.variables[3]], node.epsilon,           node.momentum};
+  const size_t beta = HasGamma(node) ? 1 : 0;
+  const auto variable = [&](size_t i) { return all[node.variables[i]]; };
+  return {HasGamma(node) ? variable(0) : at::Tensor(),
+          variable(beta),
+          variable(beta + 1),
+          variable(beta + 2),
+          node.epsilon,
+          node.momentum};
+}
+
+// A convolution's own constants of a folded program, else the graph's variables.
+at::Tensor KernelOf(const Step& step, const std::vector<at::Tensor>& variables) {
+  return step.kernel.defined() ? step.kernel : variables[step.node->variables[0]];
+}
+at::Tensor BiasOf(const Step& step, const std::vector<at::Tensor>& variables) {
+  if (step.kernel.defined() || step.node->variables.size() < 2) return step.bias;
+  return variables[step.node->variables[1]];
+}
+
+// Keras divides by the square roots of ImageNet's RGB deviations after the Normalization of its
+// official EfficientNets, whose files hold these deviations as variances (tensorflow#49930).
+constexpr double kImagenetDeviation[3] = {0.229, 0.224, 0.225};
+constexpr double kDeviationTolerance = 1e-3;  // relative
+
+bool IsImagenetDeviation(const at::Tensor& variance) {
+  if (variance.numel() != 3) return false;
+  const at::Tensor v = variance.to(at::kCPU, at::kDouble).contiguous();
+  for (int c = 0; c < 3; ++c) {
+    const double expected = kImagenetDeviation[c];
+    if (std::abs(v.data_ptr<double>()[c] - expected) > kDeviationTolerance * expected) return false;
+  }
+  return true;
+}
+
+// In the variables' type: pixels 0..255 come this far.
+at::Tensor Normalize(const at::Tensor& x, const at::Tensor& mean, const at::Tensor& variance,
+                     bool auto_scaling) {
+  constexpr double kEpsilon = 1e-7;  // keras.config.epsilon
+  at::Tensor deviation = variance.sqrt().clamp_min(kEpsilon);
+  if (auto_scaling && IsImagenetDeviation(variance)) {
+    deviation =
+        deviation * at::tensor(at::ArrayRef<double>(kImagenetDeviation), variance.options()).sqrt();
+  }
+  return (x - mean.reshape({1, -1, 1, 1})) / deviation.reshape({1, -1, 1, 1});
+}
+
+// Stochastic depth (Huang et al. 2016): whole samples fall out, the others are scaled up.
+at::Tensor DropSamples(const at::Tensor& x, double rate, const ForwardOptions& options) {
+  if (!options.training || rate <= 0) return x;
+  TORCH_CHECK(options.generator != nullptr, "dropout needs ForwardOptions::generator");
+  const at::Tensor kept =
+      at::empty({x.size(0), 1, 1, 1}, x.options().memory_format(at::MemoryFormat::Contiguous))
+          .bernoulli_(1 - rate, *options.generator);
+  return x * kept.div_(1 - rate);
 }
 
 at::Tensor RunStep(const Step& step, const std::vector<at::Tensor>& values,
-                   const std::vector<at::Tensor>& variables, bool training) {
+                   const std::vector<at::Tensor>& variables, const ForwardOptions& options) {
   const Node& node = *step.node;
-  const at::Tensor& x = values[node.inputs[0]];
+  const auto input = [&](size_t i) -> const at::Tensor& { return values[node.inputs[i]]; };
+  const at::Tensor& x = input(0);
   switch (node.op) {
     case Op::kInput:
       return x;
-    case Op::kConv: {
-      const at::Tensor& kernel = step.kernel.defined() ? step.kernel : variables[node.variables[0]];
-      return Activate(Conv2d(x, kernel, step.bias, node.stride, node.padding), step.activation);
-    }
-    case Op::kDepthwiseConv: {
-      const at::Tensor& kernel = step.kernel.defined() ? step.kernel : variables[node.variables[0]];
-      return Activate(DepthwiseConv2d(x, kernel, step.bias, node.stride, node.padding),
+    case Op::kConv:
+      return Activate(
+          Conv2d(x, KernelOf(step, variables), BiasOf(step, variables), node.stride, node.padding),
+          step.activation);
+    case Op::kDepthwiseConv:
+      return Activate(DepthwiseConv2d(x, KernelOf(step, variables), BiasOf(step, variables),
+                                      node.stride, node.padding),
                       step.activation);
-    }
     case Op::kBatchNorm: {
       const BatchNormVariables v = VariablesOf(node, variables);
-      return training ? BatchNormTraining(x, v, step.activation)
-                      : BatchNormInference(x, v, step.activation);
+      return options.training ? BatchNormTraining(x, v, step.activation)
+                              : BatchNormInference(x, v, step.activation);
     }
     case Op::kActivation:
       return Activate(x, step.activation);
     case Op::kAdd:
-      return Activate(x + values[node.inputs[1]], step.activation);
+      return at::add(x, input(1), node.scale);
+    case Op::kMultiply:
+      return x * input(1);
+    case Op::kConcat: {
+      std::vector<at::Tensor> parts;
+      for (size_t i = 0; i < node.inputs.size(); ++i) parts.push_back(input(i));
+      return at::cat(parts, 1);
+    }
     case Op::kMaxPool:
       return MaxPool2d(x, node.kernel[0], node.stride, node.padding);
+    case Op::kAveragePool:
+      return AveragePool2d(x, node.kernel[0], node.stride, node.padding);
+    case Op::kGlobalAverage:
+      return x.mean({2, 3}, /*keepdim=*/true);
+    case Op::kRescale:
+      return x * node.scale;
+    case Op::kNormalize:
+      return Normalize(x, variables[node.variables[0]], variables[node.variables[1]],
+                       options.auto_scaling);
+    case Op::kDropout:
+      return DropSamples(x, node.rate, options);
   }
   return x;
 }
 
 void FoldInto(Step& conv, const Step& batch_norm, const BatchNormVariables& v) {
-  const at::Tensor scale = v.gamma / (v.moving_variance + v.epsilon).sqrt();
+  at::Tensor scale = (v.moving_variance + v.epsilon).rsqrt();
+  if (v.gamma.defined()) scale = v.gamma * scale;
   conv.kernel = conv.kernel * scale.reshape({-1, 1, 1, 1});
-  conv.bias = v.beta - v.moving_mean * scale;
+  conv.bias = v.beta + (conv.bias.defined() ? conv.bias - v.moving_mean : -v.moving_mean) * scale;
   conv.activation = batch_norm.activation;
   conv.output = batch_norm.output;
 }
@@ -170,9 +243,14 @@ at::Tensor Backbone::Features(const at::Tensor& x, const ForwardOptions& options
                                  : options.compute == at::kFloat ? variables_[0].scalar_type()
                                                                  : options.compute;
   std::vector<at::Tensor> values(graph_.nodes.size());
-  values[0] = x.to(x.device(), compute, false, false, at::MemoryFormat::ChannelsLast);
+  // Pixels that are normalised inside stay in full precision until then.
+  const bool normalizes = graph_.nodes[1].op == Op::kRescale;
+  values[0] = x.to(x.device(), normalizes ? x.scalar_type() : compute, false, false,
+                   at::MemoryFormat::ChannelsLast);
   for (const Step& step : program.steps) {
-    values[step.output] = RunStep(step, values, variables_, options.training);
+    at::Tensor value = RunStep(step, values, variables_, options);
+    if (step.node->op == Op::kNormalize) value = value.to(compute);
+    values[step.output] = std::move(value);
     if (options.tap != nullptr) (*options.tap)(step.node->name, values[step.output]);
     for (int dead : step.dead_after) values[dead] = at::Tensor();
   }
@@ -206,6 +284,7 @@ int64_t Backbone::FoldBatchNorms(at::ScalarType compute) {
     step.dead_after.clear();
     if (node.op == Op::kConv || node.op == Op::kDepthwiseConv) {
       step.kernel = variables_[node.variables[0]].detach().clone();
+      if (node.variables.size() > 1) step.bias = variables_[node.variables[1]].detach().clone();
       Release(node);
     }
     step_of[step.output] = static_cast<int>(folded->steps.size());

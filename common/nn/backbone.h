@@ -24,6 +24,10 @@ struct ForwardOptions {
   // kBFloat16: feature maps and dense convolutions in bf16; parameters, batch-norm statistics,
   // depthwise accumulation and the head stay in the parameters' type. No autocast is needed.
   at::ScalarType compute = at::kFloat;
+  // ModelSpec.scaling is AUTO: a Normalization whose stored variance is ImageNet's deviation
+  // (Keras' official EfficientNet files) divides by that deviation's square root once more, as
+  // Keras does.
+  bool auto_scaling = false;
   // Source of dropout; required when training with a dropout rate above 0. Reseed it each step.
   at::Generator* generator = nullptr;
   // Switches operator fusion off.
@@ -40,7 +44,7 @@ class Backbone : public torch::nn::Module {
   // Keras' initialisers, drawn from CounterRng(seed, 0, variable index, kInitialise).
   void Initialize(uint64_t seed);
 
-  // x: float (or double) NCHW, channels_last preferred, already scaled.
+  // x: float (or double) NCHW, channels_last preferred, already scaled (scaling.h).
   // Returns the last feature map [N, features, h, w] (in options.compute).
   at::Tensor Features(const at::Tensor& x, const ForwardOptions& options = {});
   // Global average pooling of Features, [N, features] in the parameters' type.

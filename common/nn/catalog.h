@@ -9,12 +9,16 @@
 
 namespace atelier::nn {
 
+// What ImageNet weights were trained on; scaling.h has the formulas.
+enum class ImagenetInput { kPixels, kMinusOneToOne, kLite, kStandardized };
+
 struct BackboneInfo {
   std::string id;            // "xception"
   std::string display_name;  // "Xception"
   int features;              // width of the pooled output
   int default_size;          // pixels, of its ImageNet weights
   int min_size;
+  ImagenetInput input;
   bool has_imagenet_weights;
 };
 

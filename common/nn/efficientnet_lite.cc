@@ -1,11 +1,11 @@
 // EfficientNet-Lite (tensorflow/tpu, efficientnet/lite): EfficientNet without squeeze-and-excite,
 // ReLU6 for swish, stem and head of fixed width, first and last stage of fixed depth. Layer names
 // as the modules of timm's tf_efficientnet_lite0.
-#include <algorithm>
 #include <cmath>
 #include <string>
 
 #include "absl/strings/str_cat.h"
+#include "common/nn/efficientnet_filters.h"
 #include "common/nn/families.h"
 
 namespace atelier::nn {
@@ -19,13 +19,6 @@ constexpr Stage kStages[] = {
     {3, 5, 1, 6, 112}, {4, 5, 2, 6, 192}, {1, 3, 1, 6, 320},
 };
 constexpr Initializer kInit = Initializer::kFanOutNormal;
-
-// To the nearest multiple of 8, but never more than 10 % down.
-int RoundFilters(int filters, double width) {
-  const double wanted = filters * width;
-  const int rounded = std::max(8, static_cast<int>(wanted + 4) / 8 * 8);
-  return rounded < 0.9 * wanted ? rounded + 8 : rounded;
-}
 
 class Builder : public GraphBuilder {
  public:

@@ -52,14 +52,12 @@ class Relu6Function : public torch::autograd::Function<Relu6Function> {
   }
 };
 
-}  // namespace
-
-AxisPadding PaddingOf(int64_t n, int64_t kernel, int64_t stride, Padding padding) {
-  if (padding == Padding::kValid) return {};
-  const int64_t out = (n + stride - 1) / stride;
-  const int64_t total = std::max<int64_t>((out - 1) * stride + kernel - n, 0);
-  return {total / 2, total - total / 2};
+BatchNormVariables WithGamma(BatchNormVariables v) {
+  if (!v.gamma.defined()) v.gamma = at::ones_like(v.moving_variance);
+  return v;
 }
+
+}  // namespace
 
 at::Tensor Conv2d(const at::Tensor& x, const at::Tensor& kernel, const at::Tensor& bias,
                   int64_t stride, Padding padding) {
@@ -88,6 +86,18 @@ at::Tensor MaxPool2d(const at::Tensor& x, int64_t kernel, int64_t stride, Paddin
   return at::max_pool2d(Pad(x, p, -std::numeric_limits<double>::infinity()), kernel, stride);
 }
 
+at::Tensor AveragePool2d(const at::Tensor& x, int64_t kernel, int64_t stride, Padding padding) {
+  const Padding2d p = PaddingOf2d(x, kernel, kernel, stride, padding);
+  if (p.symmetric()) {
+    return at::avg_pool2d(x, kernel, stride, {p.h.before, p.w.before}, /*ceil_mode=*/false,
+                          /*count_include_pad=*/false);
+  }
+  const auto sum = [&](const at::Tensor& t) {
+    return at::avg_pool2d(Pad(t, p, 0), kernel, stride);
+  };
+  return sum(x) / sum(at::ones_like(x.slice(0, 0, 1).slice(1, 0, 1)));
+}
+
 at::Tensor Activate(const at::Tensor& x, Activation activation) {
   switch (activation) {
     case Activation::kNone:
@@ -96,12 +106,17 @@ at::Tensor Activate(const at::Tensor& x, Activation activation) {
       return at::relu(x);
     case Activation::kRelu6:
       return Relu6Function::apply(x);
+    case Activation::kSwish:
+      return at::silu(x);
+    case Activation::kSigmoid:
+      return at::sigmoid(x);
   }
   return x;
 }
 
-at::Tensor BatchNormTraining(const at::Tensor& x, const BatchNormVariables& v,
+at::Tensor BatchNormTraining(const at::Tensor& x, const BatchNormVariables& given,
                              Activation activation) {
+  const BatchNormVariables v = WithGamma(given);
   if (kernels::SupportsBatchNorm(x, v.gamma)) {
     return kernels::BatchNormTraining(x, v, activation);
   }
@@ -116,10 +131,11 @@ at::Tensor BatchNormTraining(const at::Tensor& x, const BatchNormVariables& v,
   return Activate(y, activation);
 }
 
-at::Tensor BatchNormInference(const at::Tensor& x, const BatchNormVariables& v,
+at::Tensor BatchNormInference(const at::Tensor& x, const BatchNormVariables& given,
                               Activation activation) {
+  const BatchNormVariables v = WithGamma(given);
   const bool differentiable =
-      at::GradMode::is_enabled() && (x.requires_grad() || v.gamma.requires_grad());
+      at::GradMode::is_enabled() && (x.requires_grad() || v.beta.requires_grad());
   if (!differentiable && kernels::SupportsBatchNorm(x, v.gamma)) {
     return kernels::BatchNormInference(x, v, activation);
   }

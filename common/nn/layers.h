@@ -9,16 +9,9 @@
 #include <array>
 
 #include "common/nn/graph.h"
+#include "common/nn/shapes.h"
 
 namespace atelier::nn {
-
-// TensorFlow's padding of one spatial axis.
-struct AxisPadding {
-  int64_t before = 0;
-  int64_t after = 0;
-};
-// kSame: the total is max((ceil(n/stride)-1)*stride + kernel - n, 0), the odd pixel comes last.
-AxisPadding PaddingOf(int64_t n, int64_t kernel, int64_t stride, Padding padding);
 
 // `bias` may be undefined.
 at::Tensor Conv2d(const at::Tensor& x, const at::Tensor& kernel, const at::Tensor& bias,
@@ -30,11 +23,13 @@ at::Tensor DepthwiseConv2d(const at::Tensor& x, const at::Tensor& kernel, const 
 
 // Padding never wins: it counts as -infinity.
 at::Tensor MaxPool2d(const at::Tensor& x, int64_t kernel, int64_t stride, Padding padding);
+// The mean over the pixels there are: padding is not counted.
+at::Tensor AveragePool2d(const at::Tensor& x, int64_t kernel, int64_t stride, Padding padding);
 
 at::Tensor Activate(const at::Tensor& x, Activation activation);
 
 struct BatchNormVariables {
-  at::Tensor gamma, beta, moving_mean, moving_variance;
+  at::Tensor gamma, beta, moving_mean, moving_variance;  // gamma undefined: 1
   double epsilon = 1e-3;
   double momentum = 0.99;
 };
@@ -43,6 +38,10 @@ struct BatchNormVariables {
 // statistics take both (Keras 3; LibTorch would take the unbiased variance).
 at::Tensor BatchNormTraining(const at::Tensor& x, const BatchNormVariables& variables,
                              Activation activation = Activation::kNone);
+// Whether batch norm does this activation on its way (the others are operators of their own).
+inline bool FusesWithBatchNorm(Activation activation) {
+  return activation == Activation::kRelu || activation == Activation::kRelu6;
+}
 // Normalises by the moving statistics.
 at::Tensor BatchNormInference(const at::Tensor& x, const BatchNormVariables& variables,
                               Activation activation = Activation::kNone);

@@ -49,8 +49,15 @@ std::string ShapeText(at::IntArrayRef shape) {
 }
 
 bool IsGreyFromColor(at::IntArrayRef own, at::IntArrayRef other) {
+  if (own.size() == 1) return own[0] == 1 && other.size() == 1 && other[0] == 3;
   return own.size() == 4 && other.size() == 4 && own[1] == 1 && other[1] == 3 &&
          own[0] == other[0] && own[2] == other[2] && own[3] == other[3];
+}
+
+// Kernels are summed, so that a grey picture gives what three equal channels gave; the statistics
+// of a Normalization are averaged.
+at::Tensor GreyFromColor(const at::Tensor& color) {
+  return color.dim() == 1 ? color.mean(0, /*keepdim=*/true) : color.sum(1, /*keepdim=*/true);
 }
 
 void FillDense(at::Tensor& kernel, Initializer initializer, uint64_t seed, uint32_t item) {
@@ -101,7 +108,9 @@ void MemberModel::InitializeHead(uint64_t seed) {
 
 at::Tensor MemberModel::Logits(const at::Tensor& x, const ForwardOptions& options) {
   if (options.training) InstallCachingAllocator();
-  at::Tensor y = backbone_->Gap(x, options);
+  ForwardOptions backbone_options = options;
+  backbone_options.auto_scaling = spec_.scaling() != v1::NOTEBOOK;
+  at::Tensor y = backbone_->Gap(x, backbone_options);
   if (hidden_kernel_.defined()) y = at::relu(at::linear(y, hidden_kernel_, hidden_bias_));
   if (options.training && spec_.head().dropout() > 0) {
     TORCH_CHECK(options.generator != nullptr, "dropout needs ForwardOptions::generator");
@@ -148,7 +157,7 @@ absl::Status MemberModel::LoadTensors(const std::map<std::string, at::Tensor>& t
   const at::NoGradGuard no_grad;
   for (const auto& [name, given] : tensors) {
     at::Tensor target = own.at(name);
-    target.copy_(given.sizes() == target.sizes() ? given : given.sum(1, /*keepdim=*/true));
+    target.copy_(given.sizes() == target.sizes() ? given : GreyFromColor(given));
   }
   return absl::OkStatus();
 }

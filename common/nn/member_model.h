@@ -50,7 +50,7 @@ class MemberModel : public torch::nn::Module {
 
   // Copies values in, converting type. FailedPrecondition naming the first mismatch (missing or
   // unexpected tensor, shape). Nothing is changed unless everything fits. A first kernel for
-  // 3 channels is summed for a grey model.
+  // 3 channels is summed for a grey model, the mean and variance of a Normalization are averaged.
   absl::Status LoadTensors(const std::map<std::string, at::Tensor>& tensors,
                            const LoadOptions& options = {});
 

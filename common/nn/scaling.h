@@ -3,6 +3,7 @@
 
 #include <torch/torch.h>
 
+#include <array>
 #include <cstdint>
 #include <string_view>
 
@@ -11,18 +12,22 @@
 
 namespace atelier::nn {
 
-// y = x * scale + shift, the same for every channel of the families there are.
+// y = (x - mean[c]) / divisor[c] in float32, c = R, G, B.
 struct PixelScaling {
-  float divisor = 1;  // y = (x - mean) / divisor, in float32
-  float mean = 0;
+  std::array<float, 3> mean = {0, 0, 0};
+  std::array<float, 3> divisor = {1, 1, 1};
 };
 
-// AUTO: xception x/127.5-1, efficientnet_lite (x-127)/128, tiny_cnn x/127.5-1. NOTEBOOK: x/255.
-// InvalidArgument for an unknown backbone.
+// AUTO, what the backbone's ImageNet weights were trained on (keras.applications'
+// preprocess_input): xception, inception_v3, inception_resnet_v2, tiny_cnn x/127.5-1; densenet201
+// (x/255-mean)/std with mean 0.485, 0.456, 0.406 and std 0.229, 0.224, 0.225; efficientnet_b0..b5 x
+// (they rescale inside); efficientnet_lite (x-127)/128. NOTEBOOK: x/255 for all. InvalidArgument
+// for an unknown backbone.
 absl::StatusOr<PixelScaling> ScalingOf(std::string_view backbone, v1::Scaling scaling);
 
 // `pixels`: uint8 NHWC [n, height, width, channels], dense. Returns float32 NCHW (logical order) in
-// channels_last memory on the CPU; owns its memory.
+// channels_last memory on the CPU; owns its memory. A grey picture (one channel) takes the mean of
+// the three channels' scalings.
 at::Tensor ScalePixels(const uint8_t* pixels, int64_t n, int64_t height, int64_t width,
                        int64_t channels, const PixelScaling& scaling);
 

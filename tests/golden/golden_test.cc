@@ -3,6 +3,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <limits>
+#include <map>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
 #include "common/base/files.h"
 #include "common/nn/backbone.h"
 #include "common/nn/predictor.h"
@@ -95,39 +100,55 @@ INSTANTIATE_TEST_SUITE_P(
                                   "efficientnet_lite0_reference.json", "pattern_96", v1::AUTO, 96}),
     [](const auto& instance) { return instance.param.id + "_" + instance.param.entry; });
 
-class XceptionGoldenTest : public ::testing::Test {
+// The sets of ../shared/goldens, each made by Keras from the pattern weights.
+class KerasGoldenTest : public ::testing::TestWithParam<std::string> {
  protected:
   void SetUp() override {
-    if (!std::filesystem::exists(SharedGoldens() / "xception.notop.h5")) {
-      GTEST_SKIP() << "no ../shared/goldens here; PatternTest covers the same backbone";
+    if (!std::filesystem::exists(Golden(".notop.h5"))) {
+      GTEST_SKIP() << "no ../shared/goldens here; PatternTest covers the same backbones";
     }
   }
-  std::string Converted(const std::string& name) {
-    ConvertGolden(SharedGoldens() / name, dir_.path() / "w.safetensors");
+  std::filesystem::path Golden(const std::string& suffix) const {
+    return SharedGoldens() / (GetParam() + suffix);
+  }
+  std::string Converted(const std::string& suffix) {
+    ConvertGolden(Golden(suffix), dir_.path() / "w.safetensors");
     return ReadFile(dir_.path() / "w.safetensors").value();
   }
   TempDir dir_;
 };
 
-TEST_F(XceptionGoldenTest, PooledFeaturesEqualKeras) {
-  const auto tensors = LoadTensorsFromSafetensors(Converted("xception.notop.h5")).value();
+TEST_P(KerasGoldenTest, VariablesAreKerasInOrderAndShape) {
+  const auto expected = nlohmann::json::parse(ReadFile(Golden(".variables.json")).value());
+  const Graph graph = BuildBackboneGraph(GetParam()).value();
+  ASSERT_EQ(graph.variables.size(), expected.size());
+  for (size_t i = 0; i < expected.size(); ++i) {
+    const auto leaf = [](const std::string& name) { return name.substr(name.rfind('/') + 1); };
+    ASSERT_EQ(leaf(graph.variables[i].name), leaf(expected[i][0].get<std::string>())) << i;
+    ASSERT_EQ(KerasShape(graph.variables[i]), expected[i][1].get<std::vector<int64_t>>())
+        << graph.variables[i].name << " " << i;
+  }
+}
+
+TEST_P(KerasGoldenTest, PooledFeaturesEqualKeras) {
+  const auto tensors = LoadTensorsFromSafetensors(Converted(".notop.h5")).value();
   const at::Tensor input = ReadNpy(SharedGoldens() / "input.npy");
-  auto backbone = BackboneWith("xception", tensors);
+  auto backbone = BackboneWith(GetParam(), tensors);
   for (const auto& [array, scaling] :
        {std::pair{"gap_auto", v1::AUTO}, {"gap_notebook", v1::NOTEBOOK}}) {
-    const at::Tensor expected = ReadNpz(SharedGoldens() / "xception.expected.npz", array);
-    const at::Tensor gap = Gap(*backbone, "xception", scaling, input.data_ptr<uint8_t>(), 200);
+    const at::Tensor expected = ReadNpz(Golden(".expected.npz"), array);
+    const at::Tensor gap = Gap(*backbone, GetParam(), scaling, input.data_ptr<uint8_t>(), 200);
     const double worst = WorstOf(gap, expected) / expected.abs().max().item<double>();
     std::cout << array << ": " << worst << " of the largest feature\n";
     EXPECT_LE(worst, kGapTolerance) << array;
   }
 }
 
-TEST_F(XceptionGoldenTest, ProbabilitiesOfTheWholeModelEqualKeras) {
-  const std::string weights = Converted("xception.full.weights.h5");
+TEST_P(KerasGoldenTest, ProbabilitiesOfTheWholeModelEqualKeras) {
+  const std::string weights = Converted(".full.weights.h5");
   const at::Tensor input = ReadNpy(SharedGoldens() / "input.npy");
   v1::ModelSpec spec;
-  spec.set_backbone("xception");
+  spec.set_backbone(GetParam());
   spec.mutable_head()->set_hidden_units(512);
   spec.mutable_head()->set_dropout(0.5);
   spec.mutable_image()->set_size(200);
@@ -140,34 +161,78 @@ TEST_F(XceptionGoldenTest, ProbabilitiesOfTheWholeModelEqualKeras) {
     ASSERT_OK_AND_ASSIGN(const v1::Matrix probs, predictor->Predict(pixels, 2));
     const at::Tensor ours =
         at::from_blob(const_cast<char*>(probs.data().data()), {2, 7}, at::kFloat);
-    const double worst = WorstOf(ours, ReadNpz(SharedGoldens() / "xception.expected.npz", array));
+    const double worst = WorstOf(ours, ReadNpz(Golden(".expected.npz"), array));
     std::cout << array << ": " << worst << "\n";
     EXPECT_LE(worst, kProbsTolerance) << array;
   }
 }
 
-// On a failure of the test above: which layer differs first.
-TEST_F(XceptionGoldenTest, EveryLayersMeanAndDeviationEqualKeras) {
-  const auto tensors = LoadTensorsFromSafetensors(Converted("xception.notop.h5")).value();
+// The layer's name in another session of Keras: numbers that Keras counts up begin elsewhere.
+std::string FreshName(const std::string& name, const std::map<std::string, int>& first) {
+  const size_t cut = name.rfind('_');
+  const std::string stem = name.substr(0, cut);
+  for (const auto& [counted, offset] : first) {
+    if (name == counted) return absl::StrCat(counted, offset == 0 ? "" : absl::StrCat("_", offset));
+    if (stem == counted) return absl::StrCat(stem, "_", std::stoi(name.substr(cut + 1)) + offset);
+  }
+  return name;
+}
+
+// Where the counters of the session that made a golden stood.
+std::map<std::string, int> FirstNumbers(const nlohmann::json& layers) {
+  std::map<std::string, int> first;
+  for (const char* counted :
+       {"conv2d", "batch_normalization", "activation", "max_pooling2d", "average_pooling2d",
+        "custom_scale_layer", "concatenate", "add", "rescaling", "normalization"}) {
+    int lowest = std::numeric_limits<int>::max();
+    for (const auto& [name, unused] : layers.items()) {
+      if (name == counted) lowest = 0;
+      const std::string prefix = absl::StrCat(counted, "_");
+      int number = 0;
+      if (name.starts_with(prefix) && absl::SimpleAtoi(name.substr(prefix.size()), &number)) {
+        lowest = std::min(lowest, number);
+      }
+    }
+    if (lowest != std::numeric_limits<int>::max()) first[counted] = lowest;
+  }
+  return first;
+}
+
+// When a test above fails this one names the layer that differs first.
+TEST_P(KerasGoldenTest, EveryLayersMeanAndDeviationEqualKeras) {
+  const auto tensors = LoadTensorsFromSafetensors(Converted(".notop.h5")).value();
   const at::Tensor input = ReadNpy(SharedGoldens() / "input.npy");
-  const auto layers =
-      nlohmann::json::parse(ReadFile(SharedGoldens() / "xception.layers.json").value());
-  auto backbone = BackboneWith("xception", tensors);
-  int seen = 0;
+  const nlohmann::json layers =
+      nlohmann::json::parse(ReadFile(Golden(".layers.json")).value()).at("layers");
+  const std::map<std::string, int> first = FirstNumbers(layers);
+  auto backbone = BackboneWith(GetParam(), tensors);
+  size_t seen = 0;
+  std::string first_wrong;
   const LayerTap tap = [&](const std::string& layer, const at::Tensor& output) {
-    if (!layers["layers"].contains(layer)) return;  // unnamed in Keras: its counter differs
-    const auto expected = layers["layers"][layer].get<std::vector<double>>();
+    const std::string name = FreshName(layer, first);
+    if (!layers.contains(name) || !first_wrong.empty()) return;
+    const auto expected = layers[name].get<std::vector<double>>();
     const at::Tensor y = output.to(at::kDouble);
-    EXPECT_NEAR(y.mean().item<double>(), expected[0], 1e-3 * expected[1]) << layer;
-    EXPECT_NEAR(y.std(/*unbiased=*/false).item<double>(), expected[1], 1e-3 * expected[1]) << layer;
+    const double tolerance = 1e-3 * expected[1] + 1e-6;
+    if (std::abs(y.mean().item<double>() - expected[0]) > tolerance ||
+        std::abs(y.std(/*unbiased=*/false).item<double>() - expected[1]) > tolerance) {
+      first_wrong = layer;
+    }
     ++seen;
   };
   const at::NoGradGuard no_grad;
   backbone->Gap(ScalePixels(input.data_ptr<uint8_t>(), 2, 200, 200, 3,
-                            ScalingOf("xception", v1::AUTO).value()),
+                            ScalingOf(GetParam(), v1::AUTO).value()),
                 {.tap = &tap});
-  EXPECT_GT(seen, 100);
+  EXPECT_EQ(first_wrong, "") << "the first layer that differs";
+  EXPECT_GE(seen, layers.size() * 9 / 10);  // Keras' own padding and reshape layers are not ours
 }
+
+INSTANTIATE_TEST_SUITE_P(Backbones, KerasGoldenTest,
+                         ::testing::Values("xception", "inception_v3", "inception_resnet_v2",
+                                           "densenet201", "efficientnet_b0", "efficientnet_b4",
+                                           "efficientnet_b5"),
+                         [](const auto& instance) { return instance.param; });
 
 TEST(EfficientNetLiteGoldenTest, RealWeightsAgreeWithTorchHubsImplementation) {
   const std::filesystem::path weights = WeightsCache() / "efficientnet_lite0.safetensors";

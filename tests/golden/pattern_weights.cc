@@ -44,6 +44,12 @@ at::Tensor Value(const Variable& variable, const at::Tensor& p, double m, double
       return m + 0.1 * std::sqrt(s) * p;
     case VariableKind::kMovingVariance:
       return s * (1 + 0.4 * p);
+    case VariableKind::kMean:
+      return 0.1 * p;
+    case VariableKind::kVariance:
+      return 1 + 0.4 * p;
+    case VariableKind::kCount:
+      return at::zeros_like(p);
     case VariableKind::kDepthwiseKernel:
       return (p * std::sqrt(6.0 / static_cast<double>(p.size(0) * p.size(1))))
           .permute({2, 3, 0, 1});
@@ -85,7 +91,10 @@ std::map<std::string, at::Tensor> PatternTensors(const Graph& graph, const Batch
     const std::string layer = variable.name.substr(0, variable.name.rfind('/'));
     double m = 0;
     double s = 1;
-    if (!IsTrainable(variable)) std::tie(m, s) = table.Of(layer, batch_norm);
+    if (variable.kind == VariableKind::kMovingMean ||
+        variable.kind == VariableKind::kMovingVariance) {
+      std::tie(m, s) = table.Of(layer, batch_norm);
+    }
     if (variable.kind == VariableKind::kMovingVariance) ++batch_norm;
     out["backbone/" + variable.name] =
         Value(variable, Pattern(base, i, KerasShape(variable)), m, s).to(at::kFloat).contiguous();

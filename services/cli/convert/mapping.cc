@@ -26,6 +26,7 @@ std::string KerasClass(const std::vector<const nn::Variable*>& variables) {
   if (first.kind == nn::VariableKind::kGamma || first.kind == nn::VariableKind::kBeta) {
     return "batch_normalization";
   }
+  if (first.kind == nn::VariableKind::kMean) return "normalization";
   if (LeafOf(first.name) == "depthwise_kernel") return "separable_conv2d";
   if (first.kind == nn::VariableKind::kDepthwiseKernel) return "depthwise_conv2d";
   return first.shape.size() == 2 ? "dense" : "conv2d";
@@ -75,7 +76,9 @@ bool MatchLayer(const Source& source, const TargetLayer& target, size_t number,
     const SourceTensor& tensor = *tensors[i];
     const std::vector<int64_t> expected =
         source.layout == Layout::kKeras ? nn::KerasShape(variable) : variable.shape;
-    if (tensor.shape != expected || !tensor.floating) {
+    // Keras counts in integers; everything else must be floating.
+    const bool right_type = tensor.floating || variable.kind == nn::VariableKind::kCount;
+    if (tensor.shape != expected || !right_type) {
       return fail(absl::StrCat("expected ", LeafOf(variable.name), " ", ShapeText(expected),
                                ", found \"", tensor.name, "\" ", ShapeText(tensor.shape), " ",
                                tensor.dtype));

@@ -135,19 +135,49 @@ TEST(DepthwiseTest, GradientsFlowInFloatAndBfloat16) {
   }
 }
 
+// (pixel - mean) / divisor of one channel.
+float Scaled(const PixelScaling& scaling, float pixel, size_t channel) {
+  return (pixel - scaling.mean[channel]) / scaling.divisor[channel];
+}
+
 TEST(ScalingTest, IsWhatTheWeightsWereTrainedOn) {
-  EXPECT_EQ(ScalingOf("xception", v1::AUTO)->mean, 127.5F);
-  EXPECT_EQ(ScalingOf("efficientnet_lite0", v1::SCALING_UNSPECIFIED)->divisor, 128.0F);
-  EXPECT_EQ(ScalingOf("efficientnet_lite0", v1::NOTEBOOK)->divisor, 255.0F);
+  for (const char* id : {"xception", "inception_v3", "inception_resnet_v2", "tiny_cnn"}) {
+    EXPECT_FLOAT_EQ(Scaled(*ScalingOf(id, v1::AUTO), 255, 0), 1) << id;
+    EXPECT_FLOAT_EQ(Scaled(*ScalingOf(id, v1::AUTO), 0, 2), -1) << id;
+  }
+  EXPECT_FLOAT_EQ(Scaled(*ScalingOf("efficientnet_b4", v1::AUTO), 200, 1), 200);
+  EXPECT_FLOAT_EQ(Scaled(*ScalingOf("efficientnet_lite0", v1::SCALING_UNSPECIFIED), 255, 0), 1);
+  const PixelScaling densenet = *ScalingOf("densenet201", v1::AUTO);
+  EXPECT_NEAR(Scaled(densenet, 255, 0), (1 - 0.485) / 0.229, 1e-6);
+  EXPECT_NEAR(Scaled(densenet, 0, 1), -0.456 / 0.224, 1e-6);
+  EXPECT_NEAR(Scaled(densenet, 51, 2), (0.2 - 0.406) / 0.225, 1e-6);
+  for (const char* id : {"xception", "densenet201", "efficientnet_b0", "efficientnet_lite0"}) {
+    EXPECT_FLOAT_EQ(Scaled(*ScalingOf(id, v1::NOTEBOOK), 51, 0), 0.2F) << id;
+  }
   EXPECT_FALSE(ScalingOf("vgg", v1::AUTO).ok());
 }
 
 TEST(ScalingTest, KeepsPixelsInPlace) {
   const std::vector<uint8_t> pixels = {0, 1, 2, 10, 11, 12};  // two pixels beside each other
-  const at::Tensor x = ScalePixels(pixels.data(), 1, 1, 2, 3, {.divisor = 2, .mean = 1});
+  const PixelScaling scaling{.mean = {1, 1, 2}, .divisor = {2, 2, 4}};
+  const at::Tensor x = ScalePixels(pixels.data(), 1, 1, 2, 3, scaling);
   EXPECT_EQ(x.sizes(), (std::vector<int64_t>{1, 3, 1, 2}));
-  EXPECT_EQ(x[0][2][0][1].item<float>(), 5.5F);
+  EXPECT_EQ(x[0][2][0][1].item<float>(), 2.5F);
   EXPECT_EQ(x[0][0][0][0].item<float>(), -0.5F);
+  const at::Tensor grey = ScalePixels(pixels.data(), 1, 1, 2, 1, {.mean = {1, 2, 3}});
+  EXPECT_EQ(grey.sizes(), (std::vector<int64_t>{1, 1, 1, 2}));
+  EXPECT_EQ(grey[0][0][0][0].item<float>(), -2);
+}
+
+TEST(AveragePoolTest, PaddingDoesNotCount) {
+  const at::Tensor x = at::arange(16, at::kFloat).reshape({1, 1, 4, 4});
+  const at::Tensor same = AveragePool2d(x, 3, 1, Padding::kSame);
+  EXPECT_FLOAT_EQ(same[0][0][0][0].item<float>(), (0 + 1 + 4 + 5) / 4.0F);
+  EXPECT_FLOAT_EQ(same[0][0][1][1].item<float>(), 5);
+  // Stride 2 on an even side: TensorFlow pads at the end only.
+  const at::Tensor strided = AveragePool2d(x, 3, 2, Padding::kSame);
+  EXPECT_FLOAT_EQ(strided[0][0][0][0].item<float>(), 5);
+  EXPECT_FLOAT_EQ(strided[0][0][1][1].item<float>(), (10 + 11 + 14 + 15) / 4.0F);
 }
 
 TEST(BackboneTest, FusedAndTappedPathsAgree) {

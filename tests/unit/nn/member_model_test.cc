@@ -126,8 +126,9 @@ TEST(MemberModelTest, OneStepIsTheSameTwiceAndLowersTheLoss) {
   std::string first;
   for (int repeat = 0; repeat < 2; ++repeat) {
     auto model = Make(Spec());
-    const at::Tensor x = ScalePixels(reinterpret_cast<const uint8_t*>(Pixels(8).data()), 8, 32, 32,
-                                     3, {.divisor = 127.5, .mean = 127.5});
+    const at::Tensor x =
+        ScalePixels(reinterpret_cast<const uint8_t*>(Pixels(8).data()), 8, 32, 32, 3,
+                    {.mean = {127.5, 127.5, 127.5}, .divisor = {127.5, 127.5, 127.5}});
     const at::Tensor target = at::arange(8).remainder(4);
     double before = 0;
     for (int step = 0; step < 20; ++step) {
