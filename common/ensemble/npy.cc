@@ -7,6 +7,7 @@
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "common/base/status.h"
 
 namespace atelier::ensemble {
@@ -30,16 +31,26 @@ std::string Header(std::string_view type, const std::string& shape) {
   return header + text;
 }
 
-struct Parsed {
-  std::vector<int64_t> shape;
-  std::string_view data;
-};
-
 absl::Status Bad(std::string_view why) {
   return absl::InvalidArgumentError(absl::StrCat(".npy: ", std::string(why)));
 }
 
-absl::StatusOr<Parsed> Parse(std::string_view bytes, const std::string& type) {
+// Bytes of an element; 0 for types that are not read.
+size_t WidthOf(const std::string& type) {
+  if (type == "|u1") return 1;
+  if (type == "<f4" || type == "<i4") return 4;
+  return type == "<f8" || type == "<i8" ? 8 : 0;
+}
+
+absl::StatusOr<NpyArray> Parse(std::string_view bytes, const std::string& type) {
+  ATELIER_ASSIGN_OR_RETURN(NpyArray array, ParseNpy(bytes));
+  if (array.type != type) return Bad(absl::StrCat("type ", array.type, ", expected ", type));
+  return array;
+}
+
+}  // namespace
+
+absl::StatusOr<NpyArray> ParseNpy(std::string_view bytes) {
   if (bytes.size() < kMagic.size() + 2 || bytes.substr(0, kMagic.size()) != kMagic) {
     return Bad("not a version 1.0 file");
   }
@@ -51,9 +62,12 @@ absl::StatusOr<Parsed> Parse(std::string_view bytes, const std::string& type) {
       R"(\{'descr': '([^']+)', 'fortran_order': (True|False), 'shape': \(([0-9, ]*)\), \}\s*)");
   std::smatch match;
   if (!std::regex_match(header, match, pattern)) return Bad("unknown header");
-  if (match[1] != type) return Bad(absl::StrCat("type ", match[1].str(), ", expected ", type));
+  NpyArray array;
+  array.type = match[1];
+  const size_t width = WidthOf(array.type);
+  if (width == 0)
+    return Bad(absl::StrCat("type ", array.type, "; read are |u1, <f4, <f8, <i4, <i8"));
   if (match[2] != "False") return Bad("Fortran order; save a C-ordered array");
-  Parsed parsed;
   int64_t count = 1;
   static const std::regex number("[0-9]+");
   const std::string shape = match[3];
@@ -61,18 +75,25 @@ absl::StatusOr<Parsed> Parse(std::string_view bytes, const std::string& type) {
     int64_t value = 0;
     if (!absl::SimpleAtoi(it->str(), &value) || value > int64_t{1} << 31)
       return Bad("shape too big");
-    parsed.shape.push_back(value);
+    array.shape.push_back(value);
     count *= value;
     if (count > int64_t{1} << 31) return Bad("shape too big");
   }
-  parsed.data = bytes.substr(10 + length);
-  if (parsed.data.size() != static_cast<size_t>(count) * 4) {
-    return Bad(absl::StrCat(parsed.data.size(), " bytes of data, the shape needs ", count * 4));
+  array.data = bytes.substr(10 + length);
+  const size_t needed = static_cast<size_t>(count) * width;
+  if (array.data.size() != needed) {
+    return Bad(absl::StrCat(array.data.size(), " bytes of data, the shape needs ", needed));
   }
-  return parsed;
+  return array;
 }
 
-}  // namespace
+std::string ToNpy(const std::vector<int64_t>& shape, std::span<const float> values) {
+  std::string dims = absl::StrJoin(shape, ", ");
+  if (shape.size() == 1) dims += ",";
+  std::string bytes = Header("<f4", absl::StrCat("(", dims, ")"));
+  bytes.append(reinterpret_cast<const char*>(values.data()), values.size() * sizeof(float));
+  return bytes;
+}
 
 std::string ToNpy(const Probabilities& probabilities) {
   std::string bytes =
@@ -89,7 +110,7 @@ std::string ToNpy(std::span<const int> labels) {
 }
 
 absl::StatusOr<Probabilities> ProbabilitiesFromNpy(std::string_view bytes) {
-  ATELIER_ASSIGN_OR_RETURN(const Parsed parsed, Parse(bytes, "<f4"));
+  ATELIER_ASSIGN_OR_RETURN(const NpyArray parsed, Parse(bytes, "<f4"));
   if (parsed.shape.size() != 2) return Bad("expected two dimensions");
   Probabilities result{static_cast<int>(parsed.shape[0]), static_cast<int>(parsed.shape[1]),
                        std::vector<float>(parsed.data.size() / 4)};
@@ -98,7 +119,7 @@ absl::StatusOr<Probabilities> ProbabilitiesFromNpy(std::string_view bytes) {
 }
 
 absl::StatusOr<std::vector<int>> LabelsFromNpy(std::string_view bytes) {
-  ATELIER_ASSIGN_OR_RETURN(const Parsed parsed, Parse(bytes, "<i4"));
+  ATELIER_ASSIGN_OR_RETURN(const NpyArray parsed, Parse(bytes, "<i4"));
   if (parsed.shape.size() != 1) return Bad("expected one dimension");
   std::vector<int> labels(parsed.data.size() / 4);
   std::memcpy(labels.data(), parsed.data.data(), parsed.data.size());

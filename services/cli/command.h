@@ -40,6 +40,7 @@ void AddServeCommand(CLI::App& app, Context& context);
 void AddDataCommands(CLI::App& app, Context& context);
 void AddRunsCommands(CLI::App& app, Context& context);
 void AddEnsemblesCommands(CLI::App& app, Context& context);
+void AddModelCommands(CLI::App& app, Context& context);
 void AddHealthCommand(CLI::App& app, Context& context);
 void AddVersionCommand(CLI::App& app, Context& context);
 

@@ -36,6 +36,7 @@ int main(int argc, char** argv) {
   atelier::cli::AddPredictCommand(app, context);
   atelier::cli::AddServeCommand(app, context);
   atelier::cli::AddWeightsCommands(app, &context.exit_code);
+  atelier::cli::AddModelCommands(app, context);
   atelier::cli::AddDataCommands(app, context);
   atelier::cli::AddRunsCommands(app, context);
   atelier::cli::AddEnsemblesCommands(app, context);

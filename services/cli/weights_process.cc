@@ -107,4 +107,13 @@ absl::StatusOr<ProcessResult> RunProcess(const std::vector<std::string>& argv,
   return result;
 }
 
+absl::StatusOr<std::filesystem::path> SiblingProgram(const std::string& name) {
+  std::error_code error;
+  const std::filesystem::path self = std::filesystem::read_symlink("/proc/self/exe", error);
+  const std::filesystem::path beside = self.parent_path() / name;
+  if (!error && ::access(beside.c_str(), X_OK) == 0) return beside;
+  return absl::FailedPreconditionError(
+      absl::StrCat(name, " is not beside this program; build or install it there"));
+}
+
 }  // namespace atelier::cli

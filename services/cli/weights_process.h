@@ -1,6 +1,7 @@
 // Starts a helper program (pip, atelier-convert) without a shell.
 #pragma once
 
+#include <filesystem>
 #include <functional>
 #include <string>
 #include <string_view>
@@ -21,5 +22,8 @@ struct ProcessResult {
 // such program.
 absl::StatusOr<ProcessResult> RunProcess(const std::vector<std::string>& argv,
                                          const std::function<void()>& tick = {});
+
+// Path of a program that lies beside this one. FailedPrecondition when it is not there.
+absl::StatusOr<std::filesystem::path> SiblingProgram(const std::string& name);
 
 }  // namespace atelier::cli

@@ -25,6 +25,20 @@ TEST(Npy, LabelsRoundTrip) {
   EXPECT_THAT(LabelsFromNpy(ToNpy(std::vector<int>{})), IsOkAndHolds(ElementsAre()));
 }
 
+TEST(Npy, ReadsAndWritesArraysOfAnyShape) {
+  const std::vector<float> values = {0, 1, 2, 3, 4, 5};
+  const std::string bytes = ToNpy({1, 3, 2, 1}, values);
+  EXPECT_THAT(bytes, HasSubstr("'shape': (1, 3, 2, 1), }"));
+  ASSERT_OK_AND_ASSIGN(const NpyArray array, ParseNpy(bytes));
+  EXPECT_EQ(array.type, "<f4");
+  EXPECT_THAT(array.shape, ElementsAre(1, 3, 2, 1));
+  EXPECT_EQ(array.data, bytes.substr(bytes.size() - 24));
+  EXPECT_THAT(ToNpy({6}, values), HasSubstr("'shape': (6,), }"));
+  std::string complex = bytes;
+  complex.replace(complex.find("<f4"), 3, "<c8");
+  EXPECT_THAT(ParseNpy(complex), StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("<c8")));
+}
+
 TEST(Npy, RefusesWhatItDoesNotRead) {
   const std::string good = ToNpy(Probabilities{1, 2, {0, 1}});
   for (size_t cut = 0; cut < good.size(); cut += 7) {
