@@ -33,7 +33,9 @@ class ArtifactReader {
   virtual ~ArtifactReader() = default;
   virtual int64_t size() const = 0;
   // The next at most `max_bytes`; empty at the end. Read from the start to the end, the bytes are
-  // checked against the digest: DataLoss instead of the last piece.
+  // checked against the digest: DataLoss instead of the last piece. Files that turn out to be
+  // damaged are set aside as DIGEST.damaged: Open goes on saying DataLoss, Size says NotFound, and
+  // the artifact can be stored again.
   virtual absl::StatusOr<std::string> Read(size_t max_bytes) = 0;
 };
 

@@ -11,6 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/artifacts/artifact_store.h"
 #include "common/base/files.h"
+#include "common/base/logging.h"
 #include "common/base/sha256.h"
 #include "common/base/status.h"
 
@@ -23,10 +24,24 @@ absl::Status Damaged(const std::string& digest) {
   return absl::DataLossError(absl::StrCat("the stored bytes of artifact ", digest, " are damaged"));
 }
 
+fs::path DamagedPath(const fs::path& path) { return path.string() + ".damaged"; }
+
+// Moves a damaged file out of the way, unless good bytes were stored under its name meanwhile.
+void SetAside(int fd, const fs::path& path) {
+  struct stat opened{};
+  struct stat there{};
+  if (::fstat(fd, &opened) != 0 || ::lstat(path.c_str(), &there) != 0) return;
+  if (opened.st_dev != there.st_dev || opened.st_ino != there.st_ino) return;
+  const fs::path aside = DamagedPath(path);
+  if (::rename(path.c_str(), aside.c_str()) == 0) {
+    LogError("set aside %s: its bytes are not those of its digest", aside.filename().string());
+  }
+}
+
 class Writer final : public ArtifactWriter {
  public:
-  Writer(std::unique_ptr<AtomicFileWriter> file, std::string digest, int64_t size)
-      : file_(std::move(file)), digest_(std::move(digest)), size_(size) {}
+  Writer(std::unique_ptr<AtomicFileWriter> file, fs::path path, std::string digest, int64_t size)
+      : file_(std::move(file)), path_(std::move(path)), digest_(std::move(digest)), size_(size) {}
 
   absl::Status Append(std::string_view bytes) override {
     written_ += static_cast<int64_t>(bytes.size());
@@ -41,11 +56,15 @@ class Writer final : public ArtifactWriter {
     if (written_ != size_ || hash_.FinishHex() != digest_) {
       return absl::InvalidArgumentError("the bytes sent are not those of the announced digest");
     }
-    return file_->Commit();
+    ATELIER_RETURN_IF_ERROR(file_->Commit());
+    std::error_code ignored;
+    fs::remove(DamagedPath(path_), ignored);
+    return absl::OkStatus();
   }
 
  private:
   std::unique_ptr<AtomicFileWriter> file_;
+  const fs::path path_;
   const std::string digest_;
   const int64_t size_;
   int64_t written_ = 0;
@@ -54,8 +73,8 @@ class Writer final : public ArtifactWriter {
 
 class Reader final : public ArtifactReader {
  public:
-  Reader(int fd, int64_t size, std::string digest, bool from_start)
-      : fd_(fd), size_(size), digest_(std::move(digest)) {
+  Reader(int fd, int64_t size, fs::path path, std::string digest, bool from_start)
+      : fd_(fd), size_(size), path_(std::move(path)), digest_(std::move(digest)) {
     if (from_start) hash_.emplace();
   }
   ~Reader() override { ::close(fd_); }
@@ -78,7 +97,10 @@ class Reader final : public ArtifactReader {
       if (done < max_bytes) {
         const bool intact = hash_->FinishHex() == digest_;
         hash_.reset();
-        if (!intact) return Damaged(digest_);
+        if (!intact) {
+          SetAside(fd_, path_);
+          return Damaged(digest_);
+        }
       }
     }
     return piece;
@@ -87,6 +109,7 @@ class Reader final : public ArtifactReader {
  private:
   const int fd_;
   const int64_t size_;
+  const fs::path path_;
   const std::string digest_;
   std::optional<Sha256> hash_;
 };
@@ -101,16 +124,20 @@ class DirectoryStore final : public ArtifactStore {
     const fs::path path = PathOf(digest);
     ATELIER_RETURN_IF_ERROR(MakeDirectories(path.parent_path()));
     ATELIER_ASSIGN_OR_RETURN(auto file, AtomicFileWriter::Create(path));
-    return std::make_unique<Writer>(std::move(file), digest, size);
+    return std::make_unique<Writer>(std::move(file), path, digest, size);
   }
 
   absl::StatusOr<std::unique_ptr<ArtifactReader>> Open(const std::string& digest,
                                                        int64_t offset) override {
     ATELIER_RETURN_IF_ERROR(CheckDigest(digest));
+    const fs::path path = PathOf(digest);
     // A link planted in the store must not lead out of it.
-    const int fd = ::open(PathOf(digest).c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     if (fd < 0) {
-      if (errno == ENOENT) return absl::NotFoundError("no artifact " + digest);
+      std::error_code error;
+      if (errno == ENOENT && !fs::exists(DamagedPath(path), error)) {
+        return absl::NotFoundError("no artifact " + digest);
+      }
       return Damaged(digest);
     }
     struct stat info{};
@@ -122,17 +149,22 @@ class DirectoryStore final : public ArtifactStore {
       ::close(fd);
       return absl::InvalidArgumentError("offset is outside the artifact");
     }
-    return std::make_unique<Reader>(fd, info.st_size, digest, offset == 0);
+    return std::make_unique<Reader>(fd, info.st_size, path, digest, offset == 0);
   }
 
   absl::StatusOr<int64_t> Size(const std::string& digest) override {
-    ATELIER_ASSIGN_OR_RETURN(auto reader, Open(digest, 0));
-    return reader->size();
+    ATELIER_RETURN_IF_ERROR(CheckDigest(digest));
+    struct stat info{};
+    if (::lstat(PathOf(digest).c_str(), &info) != 0 || !S_ISREG(info.st_mode)) {
+      return absl::NotFoundError("no artifact " + digest);
+    }
+    return static_cast<int64_t>(info.st_size);
   }
 
   absl::Status Delete(const std::string& digest) override {
     ATELIER_RETURN_IF_ERROR(CheckDigest(digest));
     std::error_code error;
+    fs::remove(DamagedPath(PathOf(digest)), error);
     fs::remove(PathOf(digest), error);
     if (error) return absl::UnavailableError("cannot delete artifact " + digest);
     return absl::OkStatus();

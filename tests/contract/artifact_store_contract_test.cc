@@ -138,6 +138,22 @@ TEST_F(DirectoryStoreDamage, ALinkIsNotFollowed) {
   EXPECT_THAT(store_->ReadAll(digest), StatusIs(absl::StatusCode::kDataLoss));
 }
 
+TEST_F(DirectoryStoreDamage, FoundDamagedItIsSetAsideAndCanBeStoredAgain) {
+  const std::string bytes(100'000, 'x');
+  ASSERT_OK_AND_ASSIGN(const std::string digest, store_->Put(bytes));
+  std::fstream(PathOf(digest), std::ios::in | std::ios::out).seekp(50'000).put('y');
+  for (int time = 0; time < 2; ++time) {
+    EXPECT_THAT(store_->ReadAll(digest), StatusIs(absl::StatusCode::kDataLoss)) << time;
+  }
+  // An upload that asks first does not take the damaged file for what it has.
+  EXPECT_THAT(store_->Size(digest), StatusIs(absl::StatusCode::kNotFound));
+  EXPECT_TRUE(std::filesystem::exists(PathOf(digest).string() + ".damaged"));
+  ASSERT_THAT(store_->Put(bytes), IsOk());
+  EXPECT_THAT(store_->ReadAll(digest), IsOkAndHolds(bytes));
+  EXPECT_THAT(store_->Size(digest), IsOkAndHolds(100'000));
+  EXPECT_FALSE(std::filesystem::exists(PathOf(digest).string() + ".damaged"));
+}
+
 TEST_F(DirectoryStoreDamage, PuttingTheBytesAgainHeals) {
   const std::string bytes(1000, 'x');
   ASSERT_OK_AND_ASSIGN(const std::string digest, store_->Put(bytes));
