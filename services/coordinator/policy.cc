@@ -112,7 +112,7 @@ SteadyTime NextDeadline(const Snapshot& snapshot) {
 int FruitlessAttempts(const v1::Task& task) {
   int count = 0;
   const v1::DataCursor* reached = &task.checkpoint_cursor();
-  for (int i = task.attempts_size() - 1; i >= 0; --i) {
+  for (int i = task.attempts_size() - 1; i >= task.attempts_forgiven(); --i) {
     const v1::Attempt& attempt = task.attempts(i);
     if (attempt.end_kind() != v1::ATTEMPT_LOST && attempt.end_kind() != v1::ATTEMPT_FAILED) break;
     if (Before(attempt.start(), *reached)) break;

@@ -293,9 +293,7 @@ absl::StatusOr<v1::Run> RunExecutor::Resume(const std::string& run_id) {
         edited.clear_error_final();
         edited.set_not_before_unix_ms(0);
         // A new series of attempts: what failed before somebody mended the cause does not count.
-        if (edited.attempts_size() > 0) {
-          edited.mutable_attempts(edited.attempts_size() - 1)->set_end_kind(v1::ATTEMPT_CANCELLED);
-        }
+        edited.set_attempts_forgiven(edited.attempts_size());
         change.AddTaskEvent(
             edited, absl::StrCat("resumed from ", Position(edited.checkpoint_cursor())), now);
       }

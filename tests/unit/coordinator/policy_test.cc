@@ -239,6 +239,15 @@ TEST(FruitlessAttempts, StartsAgainWhenAnAttemptMovedTheCheckpointOn) {
   EXPECT_EQ(FruitlessAttempts(task), 1);
 }
 
+TEST(FruitlessAttempts, ThoseBeforeAResumeDoNotCount) {
+  v1::Task task;
+  for (int i = 0; i < 3; ++i) AddAttempt(task, Cursor(0, 0), v1::ATTEMPT_FAILED);
+  task.set_attempts_forgiven(3);
+  EXPECT_EQ(FruitlessAttempts(task), 0);
+  AddAttempt(task, Cursor(0, 0), v1::ATTEMPT_FAILED);
+  EXPECT_EQ(FruitlessAttempts(task), 1);
+}
+
 TEST(FruitlessAttempts, OneGivenBackDoesNotCount) {
   v1::Task task;
   AddAttempt(task, Cursor(0, 0), v1::ATTEMPT_CANCELLED);

@@ -396,6 +396,8 @@ TEST_F(RunExecutorTest, AResumedTaskGoesOnAtItsCheckpointWithAllItsAttempts) {
   ASSERT_OK_AND_ASSIGN(const v1::Run resumed, executor_->Resume(run_id_));
   EXPECT_EQ(resumed.state(), v1::RUN_RUNNING);
   EXPECT_EQ(resumed.error(), "");
+  // How the attempts ended stays on record.
+  EXPECT_EQ(resumed.tasks(0).attempts(0).end_kind(), v1::ATTEMPT_FAILED);
   executor_->Tick();
   auto assignment = Assigned("t1");
   ASSERT_TRUE(assignment.has_value());
