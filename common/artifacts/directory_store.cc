@@ -56,10 +56,13 @@ class Writer final : public ArtifactWriter {
     if (written_ != size_ || hash_.FinishHex() != digest_) {
       return absl::InvalidArgumentError("the bytes sent are not those of the announced digest");
     }
-    ATELIER_RETURN_IF_ERROR(file_->Commit());
     std::error_code ignored;
-    fs::remove(DamagedPath(path_), ignored);
-    return absl::OkStatus();
+    const bool stored_before = fs::exists(path_, ignored);
+    const absl::Status committed = file_->Commit();
+    // Its name may be there and yet not durable (the folder's sync failed): whoever asks next must
+    // not take it for stored.
+    fs::remove(committed.ok() || stored_before ? DamagedPath(path_) : path_, ignored);
+    return committed;
   }
 
  private:

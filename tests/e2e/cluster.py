@@ -48,11 +48,12 @@ class Service:
         self.address = f"127.0.0.1:{self.port}"
         self.log = pathlib.Path(folder) / f"{name}.log"
         self.command = [str(BIN / binary), "--listen", self.address, *map(str, arguments)]
+        self.wrapper = []  # a command in front, for the next start
         self.process = None
 
     def start(self):
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(self.command, stdout=log, stderr=log, env=self.environment)
+            self.process = subprocess.Popen(self.wrapper + self.command, stdout=log, stderr=log, env=self.environment)
         return self
 
     def wait_healthy(self):
@@ -89,13 +90,14 @@ class Service:
 class Cluster:
     """Coordinator, data-services, trainers and (on demand) an aggregator in one folder."""
 
-    def __init__(self, folder, data_root, lease_ms=2000, data_services=1, environment=None):
+    def __init__(self, folder, data_root, lease_ms=2000, data_services=1, environment=None, state=None):
         self.folder = pathlib.Path(folder)
+        self.state = pathlib.Path(state) if state else self.folder / "state"
         self.environment = environment
         self.data_root = pathlib.Path(data_root).resolve()
         self.services = {}
         self.coordinator = self._add("coordinator", "atelier-coordinator",
-                                     ["--state", self.folder / "state", "--lease-ms", lease_ms])
+                                     ["--state", self.state, "--lease-ms", lease_ms])
         self.coordinator.start().wait_healthy()
         for i in range(data_services):
             self.add_data(f"data-{i}")
@@ -123,11 +125,14 @@ class Cluster:
     def show(self, run):
         return json.loads(self.atelier("runs", "show", run, "--json").stdout)
 
+    def run_ids(self):
+        return [run["run_id"] for run in json.loads(self.atelier("runs", "list", "--json").stdout)]
+
     def start_train(self, *arguments):
         """`atelier train` in the background."""
-        log = (self.folder / "train.log").open("ab")
-        return subprocess.Popen([str(BIN / "atelier"), "train", "--coordinator", self.coordinator.address,
-                                 *map(str, arguments)], stdout=log, stderr=log)
+        with (self.folder / "train.log").open("ab") as log:
+            return subprocess.Popen([str(BIN / "atelier"), "train", "--coordinator", self.coordinator.address,
+                                     *map(str, arguments)], stdout=log, stderr=log)
 
     def stop(self):
         """SIGTERM to what still runs; each must end by itself with 0 (P11)."""

@@ -80,8 +80,7 @@ class Containers(unittest.TestCase):
         return cluster.run_atelier(*arguments, **kwargs)
 
     def task(self):
-        listed = json.loads(self.atelier("runs", "list", "--json", "--coordinator", self.coordinator).stdout)
-        runs = listed["runs"] if isinstance(listed, dict) else listed
+        runs = json.loads(self.atelier("runs", "list", "--json", "--coordinator", self.coordinator).stdout)
         if not runs:
             return None
         shown = self.atelier("runs", "show", runs[0]["run_id"], "--json", "--coordinator", self.coordinator)

@@ -3,7 +3,6 @@
 ROUNDS (default 20) and SEED (default 1) come from the environment. Each round trains tiny_cnn and is hurt once, at a
 seeded moment after the task's first acknowledged checkpoint; the weights must be those of the undisturbed run.
 """
-import json
 import math
 import os
 import pathlib
@@ -71,11 +70,9 @@ class Kill(unittest.TestCase):
 
     def run_ids(self):
         try:
-            listed = json.loads(self.fleet.atelier("runs", "list", "--json").stdout)
+            return set(self.fleet.run_ids())
         except (AssertionError, ValueError):
-            return set()
-        listed = listed["runs"] if isinstance(listed, dict) else listed
-        return {entry["run_id"] for entry in listed}
+            return set()  # the coordinator is away
 
     def describe(self, run):
         tails = "\n".join(f"== {name}\n{service.log_tail(15)}" for name, service in self.fleet.services.items())

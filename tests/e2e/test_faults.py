@@ -1,0 +1,247 @@
+"""The coordinator's files: failing fsync, death at every kind of write, damaged artifacts, a full disk. P2, P5, P9.
+
+Faults are injected into system calls with strace, which counts them per thread. Number of places: ATELIER_FAULTS (default
+3 failing syncs and one death at each kind of write, seeded by ATELIER_FAULT_SEED; `all` tries every one that a run has).
+"""
+import hashlib
+import json
+import os
+import pathlib
+import random
+import re
+import shutil
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+import cluster
+import pictures
+from npy import read_npy
+
+FAULTS = os.environ.get("ATELIER_FAULTS", "3")
+SEED = int(os.environ.get("ATELIER_FAULT_SEED", "1"))
+TRAIN = ["--recipe", "fast", "--members", "tiny_cnn", "--set", "stages.train.epochs=6", "--deterministic", "--threads", 1,
+         "--checkpoint-seconds", 1, "--set", "image.size=64", "--set", "batch_size=8", "--data", "."]
+# What makes a checkpoint and a commit durable, in the order of a write.
+SYNCS = "fsync,fdatasync"
+KILLED_AT = ["fsync,fdatasync", "rename,renameat,renameat2", "pwrite64", "write", "unlink,unlinkat"]
+PER_THREAD = 24  # no thread of a run makes more of these calls
+USUAL = 6        # most make this many
+
+
+def can_trace():
+    if shutil.which("strace") is None:
+        return False
+    return subprocess.run(["strace", "-D", "-qq", "-o", "/dev/null", "true"], capture_output=True).returncode == 0
+
+
+def sha256(path):
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+class Faults(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.folder = pathlib.Path(tempfile.mkdtemp(prefix="atelier_faults_"))
+        cls.addClassCleanup(shutil.rmtree, cls.folder, ignore_errors=True)
+        cls.pictures = pictures.make_dataset(cls.folder / "pictures", per_class=40, test=5)
+        cls.expected = cls.undisturbed()
+
+    @classmethod
+    def undisturbed(cls):
+        folder = cls.folder / "undisturbed"
+        folder.mkdir()
+        with cluster.Cluster(folder, cls.pictures) as fleet:
+            fleet.add_trainer("trainer")
+            process = fleet.start_train("--out", folder / "run", *TRAIN)
+            assert process.wait(120) == 0, (folder / "train.log").read_text()
+            return fleet.show(fleet.run_ids()[0])["tasks"][0]
+
+    def places(self):
+        if FAULTS == "all":
+            return list(range(1, PER_THREAD + 1))
+        return sorted(random.Random(SEED).sample(range(1, USUAL + 1), int(FAULTS)))
+
+    def artifacts(self, fleet):
+        return [path for path in (fleet.state / "artifacts").rglob("*") if path.is_file() and len(path.name) == 64]
+
+    def check_end(self, fleet, process, name):
+        """The run ended as the undisturbed one; every stored artifact is what its name says."""
+        self.assertEqual(process.wait(180), 0, f"{name}\n{(fleet.folder / 'train.log').read_text()}\n" +
+                         fleet.coordinator.log_tail())
+        task = fleet.show(fleet.run_ids()[0])["tasks"][0]
+        self.assertEqual(task["final_weights_digest"], self.expected["final_weights_digest"], name)
+        self.assertEqual(task["weights_digest"], self.expected["weights_digest"], name)
+        for path in self.artifacts(fleet):
+            self.assertEqual(sha256(path), path.name, f"{name}: a torn artifact")
+        with sqlite3.connect(f"file:{fleet.state}/coordinator.db?mode=ro", uri=True) as db:
+            self.assertEqual(db.execute("PRAGMA integrity_check").fetchall(), [("ok",)])
+
+    def acknowledged(self, fleet):
+        """Every checkpoint that the database names is there and whole (P2: it was durable before anybody heard of it)."""
+        if not (fleet.state / "coordinator.db").exists():
+            return
+        with sqlite3.connect(f"file:{fleet.state}/coordinator.db?mode=ro", uri=True) as db:
+            try:
+                digests = {row[0] for row in db.execute("SELECT digest FROM checkpoints")}
+            except sqlite3.OperationalError:
+                return  # it died before it made its tables
+        for digest in digests:
+            path = fleet.state / "artifacts" / digest[:2] / digest
+            self.assertTrue(path.is_file(), f"acknowledged checkpoint {digest} is lost")
+            self.assertEqual(sha256(path), digest)
+
+    def check_failed_syncs(self, name, traced, died):
+        """A file whose fsync failed is neither published nor synced again; one of the database ends the process."""
+        lines = traced.splitlines()
+        for number, line in enumerate(lines):
+            failed = re.search(r"f(?:data)?sync\(\d+<([^>]*)>\).*INJECTED", line)
+            if not failed:
+                continue
+            path = failed.group(1)
+            if "coordinator.db" in path:
+                self.assertTrue(died, f"{name}: the database's sync failed and the coordinator went on")
+                continue
+            for later in lines[number + 1:]:
+                if os.path.isdir(path):
+                    continue
+                self.assertNotIn(path, later, f"{name}: {path} was used after its sync had failed")
+
+    def with_fault(self, name, injection):
+        """One training whose coordinator runs under `injection`; when it dies it is restarted without."""
+        folder = self.folder / name
+        folder.mkdir()
+        with cluster.Cluster(folder, self.pictures, state=folder / "state") as fleet:
+            fleet.add_trainer("trainer")
+            fleet.coordinator.terminate()
+            calls = injection.split(":")[0]
+            trace = folder / "strace.log"
+            fleet.coordinator.wrapper = ["strace", "-D", "-f", "-y", "-qq", "-s", "400", "-o", str(trace), "-e",
+                                         f"trace={calls},rename,renameat,renameat2", "-e", f"inject={injection}"]
+            fleet.coordinator.start()
+            process = fleet.start_train("--out", folder / "run", *TRAIN)
+            self.addCleanup(lambda: process.poll() is None and (process.kill(), process.wait()))
+            died = False
+
+            def ended_or_died():
+                nonlocal died
+                died = fleet.coordinator.process.poll() is not None
+                return died or process.poll() is not None
+            cluster.wait_for(f"{name}: an end", ended_or_died, 180)
+            traced = trace.read_text(errors="replace")
+            if "error=" in injection:
+                self.check_failed_syncs(name, traced, died)
+            hit = "INJECTED" in traced or died
+            print(f"{name}: {'died and was restarted' if died else 'hit' if hit else 'missed'}", flush=True)
+            if died:
+                self.acknowledged(fleet)
+                fleet.coordinator.wrapper = []
+                fleet.coordinator.start().wait_healthy()
+                if process.poll() not in (None, 0):  # the client had given up: its run goes on all the same
+                    if fleet.run_ids():
+                        process = subprocess.Popen([str(cluster.BIN / "atelier"), "runs", "watch", fleet.run_ids()[0],
+                                                    "--coordinator", fleet.coordinator.address],
+                                                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+                    else:
+                        process = fleet.start_train("--out", folder / "run", *TRAIN)
+            self.check_end(fleet, process, name)
+        shutil.rmtree(folder)
+        return hit
+
+    @unittest.skipUnless(can_trace(), "no strace here, or it may not trace")
+    def test_a_failing_fsync_acknowledges_nothing_that_is_lost(self):
+        hits = sum(self.with_fault(f"fsync-{n}", f"{SYNCS}:error=EIO:when={n}") for n in self.places())
+        self.assertGreater(hits, 0, "no fault was injected")
+
+    @unittest.skipUnless(can_trace(), "no strace here, or it may not trace")
+    def test_death_at_a_write_loses_nothing_that_was_acknowledged(self):
+        hits = 0
+        for calls in KILLED_AT:
+            places = self.places() if FAULTS == "all" else [random.Random(f"{SEED}{calls}").randint(1, USUAL)]
+            hits += sum(self.with_fault(f"{calls.split(',')[0]}-{n}", f"{calls}:signal=KILL:when={n}") for n in places)
+        self.assertGreater(hits, 0, "no fault was injected")
+
+    def test_a_damaged_artifact_is_named_and_the_last_good_version_is_served(self):
+        folder = self.folder / "damage"
+        folder.mkdir()
+        with cluster.Cluster(folder, self.pictures) as fleet:
+            fleet.add_trainer("trainer")
+            for name in ("one", "two"):
+                process = fleet.start_train("--name", "colours", "--out", folder / name, *TRAIN)
+                self.assertEqual(process.wait(120), 0, (folder / "train.log").read_text())
+                if name == "one":
+                    first = fleet.show(fleet.run_ids()[0])
+            fleet.atelier("ensembles", "promote", "colours@1")
+            aggregator = fleet.add_aggregator("aggregator", "--local-fallback", "only", "--name", "colours")
+            answers = []
+
+            def served(version):
+                path = folder / "p.npy"
+                asked = cluster.run_atelier("predict", self.pictures / "test", "--aggregator", aggregator.address,
+                                            "--json", "--probabilities", path, check=False)
+                if asked.returncode != 0:
+                    return None
+                answers.append((json.loads(asked.stdout)["ensemble_version"], read_npy(path)))
+                return answers[-1] if answers[-1][0] == version else None
+            before = cluster.wait_for("version 1 answers", lambda: served("colours@1"), 60)
+            # Version 2 has the same weights (deterministic, same seed): damage them, and version 1 is in memory.
+            weights = fleet.state / "artifacts" / first["tasks"][0]["weights_digest"][:2] / \
+                first["tasks"][0]["weights_digest"]
+            content = bytearray(weights.read_bytes())
+            content[len(content) // 2] ^= 1
+            weights.write_bytes(content)
+            fleet.atelier("ensembles", "promote", "colours@2")
+            cluster.wait_for("the damage is named", lambda: "damaged" in aggregator.log_tail(), 60)
+            after = cluster.wait_for("version 1 still answers", lambda: served("colours@1"), 60)
+            self.assertEqual(after[1], before[1])
+
+    def test_a_full_disk_acknowledges_nothing_predicts_on_and_heals(self):
+        folder = self.folder / "full"
+        disk = folder / "disk"
+        disk.mkdir(parents=True)
+        if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", "none", str(disk)],
+                          capture_output=True).returncode != 0:
+            self.skipTest("may not mount a tmpfs here")
+        self.addCleanup(lambda: subprocess.run(["umount", "-l", str(disk)], capture_output=True))
+        with cluster.Cluster(folder, self.pictures, state=disk / "state") as fleet:
+            fleet.add_trainer("trainer")
+            process = fleet.start_train("--name", "first", "--out", folder / "first", *TRAIN)
+            self.assertEqual(process.wait(120), 0, (folder / "train.log").read_text())
+            first = set(fleet.run_ids())
+            aggregator = fleet.add_aggregator("aggregator", "--name", "first")
+            predict = lambda: cluster.run_atelier("predict", self.pictures / "test", "--aggregator", aggregator.address,
+                                                  check=False).returncode == 0
+            cluster.wait_for("the first ensemble is served", predict, 60)
+
+            def committed():
+                second = set(fleet.run_ids()) - first
+                task = fleet.show(second.pop())["tasks"][0] if second else None
+                return task if task and (task["checkpoint_epoch"], task["checkpoint_step"]) > (0, 0) else None
+            process = fleet.start_train("--name", "second", "--out", folder / "second", *TRAIN, "--set", "stages.train.epochs=40")
+            cluster.wait_for("a checkpoint of the second run", committed, 60)
+            filler = disk / "filler"
+            with filler.open("wb", buffering=0) as file:
+                try:
+                    while True:
+                        file.write(b"\0" * 4096)
+                except OSError:
+                    pass  # full
+            cluster.wait_for("somebody says that the disk is full", lambda: any(
+                "disk" in service.log_tail() or "space" in service.log_tail() or "full" in service.log_tail()
+                for service in fleet.services.values()), 60)
+            self.assertTrue(predict(), "predictions go on")
+            self.acknowledged(fleet)
+            filler.unlink()
+            # The run either went on by itself, or was failed with its cause and resumes.
+            cluster.wait_for("the second run ends", lambda: process.poll() is not None, 180)
+            log = (folder / "train.log").read_text()
+            self.assertEqual(process.returncode, 0, log)
+            for path in self.artifacts(fleet):
+                self.assertEqual(sha256(path), path.name)
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
