@@ -61,7 +61,8 @@ fs::path HomeOr(const char* below) {
 }  // namespace
 
 absl::StatusOr<std::string> ReadFile(const fs::path& path, uint64_t max_bytes) {
-  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  // Without O_NONBLOCK a named pipe would keep us until somebody writes.
+  const int fd = ::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC);
   if (fd < 0) return ErrnoStatus(errno, "opening", path);
   struct stat info{};
   absl::Status status;

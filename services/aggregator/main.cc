@@ -16,6 +16,7 @@
 #include "common/rpc/limits.h"
 #include "common/rpc/server.h"
 #include "common/rpc/service_main.h"
+#include "common/vision/limit_flags.h"
 #include "services/aggregator/service.h"
 
 namespace atelier::aggregator {
@@ -59,6 +60,7 @@ void AddFlags(CLI::App& app, Flags& flags) {
       ->check(CLI::NonNegativeNumber);
   Flag(app, "deadline-ms", flags.deadline_ms, "Deadline of calls that bring none")
       ->check(CLI::PositiveNumber);
+  vision::AddPictureLimitFlags(app, flags.service.limits.picture);
   Flag(app, "drain-ms", flags.drain_ms, "Time running requests get on SIGTERM")
       ->check(CLI::NonNegativeNumber);
   Flag(app, "decode-threads", flags.service.decode_threads, "Threads that decode pictures")

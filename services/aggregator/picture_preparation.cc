@@ -52,10 +52,11 @@ vision::Image ImageOfPixels(const Pictures& pictures, int index) {
   return image;
 }
 
-absl::StatusOr<vision::Image> DecodeOne(const Pictures& pictures, int index) {
+absl::StatusOr<vision::Image> DecodeOne(const Pictures& pictures, int index,
+                                        const vision::DecodeLimits& limits) {
   if (pictures.height > 0) return ImageOfPixels(pictures, index);
   absl::StatusOr<vision::Image> image =
-      vision::DecodePicture(pictures.encoded[static_cast<size_t>(index)], kInputChannels);
+      vision::DecodePicture(pictures.encoded[static_cast<size_t>(index)], kInputChannels, limits);
   if (!image.ok()) return Annotate(image.status(), absl::StrCat("picture ", index));
   return image;
 }
@@ -125,8 +126,9 @@ std::vector<std::shared_ptr<Pixels>> MakeRoom(const PreparationPlan& plan, int c
 }
 
 absl::Status PreparePicture(const Pictures& pictures, int index, const PreparationPlan& plan,
-                            const std::vector<std::shared_ptr<Pixels>>& room) {
-  ATELIER_ASSIGN_OR_RETURN(const vision::Image image, DecodeOne(pictures, index));
+                            const std::vector<std::shared_ptr<Pixels>>& room,
+                            const vision::DecodeLimits& limits) {
+  ATELIER_ASSIGN_OR_RETURN(const vision::Image image, DecodeOne(pictures, index, limits));
   for (size_t s = 0; s < plan.specs.size(); ++s) {
     const v1::ImageSpec& spec = plan.specs[s];
     // Grey is taken before the resize, as training does (DecodePicture with one channel).

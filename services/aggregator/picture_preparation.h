@@ -45,6 +45,7 @@ std::vector<std::shared_ptr<Pixels>> MakeRoom(const PreparationPlan& plan, int c
 // Decodes (unless decoded) and resizes picture `index` into its place in every entry of `room`;
 // different indexes may run at the same time. InvalidArgument or ResourceExhausted names the index.
 absl::Status PreparePicture(const Pictures& pictures, int index, const PreparationPlan& plan,
-                            const std::vector<std::shared_ptr<Pixels>>& room);
+                            const std::vector<std::shared_ptr<Pixels>>& room,
+                            const vision::DecodeLimits& limits = {});
 
 }  // namespace atelier::aggregator

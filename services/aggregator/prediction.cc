@@ -47,10 +47,11 @@ absl::StatusOr<Prediction> Combine(const ServedModel& model, FanOutResult result
 class PredictionCall : public std::enable_shared_from_this<PredictionCall> {
  public:
   PredictionCall(PredictionRequest request, std::unique_ptr<Admission::Ticket> ticket,
-                 PreparationPlan plan, DeadlineTimer& timer, Metrics& metrics,
-                 PredictionEngine::Done done)
+                 PreparationPlan plan, const vision::DecodeLimits& limits, DeadlineTimer& timer,
+                 Metrics& metrics, PredictionEngine::Done done)
       : request_(std::move(request)),
         plan_(std::move(plan)),
+        limits_(limits),
         room_(MakeRoom(plan_, request_.pictures.count)),
         answer_by_(AnswerBy(request_.deadline)),
         timer_(timer),
@@ -81,7 +82,7 @@ class PredictionCall : public std::enable_shared_from_this<PredictionCall> {
     if (index < LowestFailure()) {
       status = request_.cancelled && request_.cancelled()
                    ? absl::CancelledError("the client went away")
-                   : PreparePicture(request_.pictures, index, plan_, room_);
+                   : PreparePicture(request_.pictures, index, plan_, room_, limits_);
     }
     bool over = false;
     bool all = false;
@@ -170,6 +171,7 @@ class PredictionCall : public std::enable_shared_from_this<PredictionCall> {
 
   const PredictionRequest request_;
   const PreparationPlan plan_;
+  const vision::DecodeLimits limits_;
   std::vector<std::shared_ptr<Pixels>> room_;  // written by Prepare, each index once
   const SteadyClock::time_point answer_by_;
   DeadlineTimer& timer_;
@@ -228,7 +230,8 @@ PredictionEngine::PredictionEngine(const RequestLimits& limits, Admission& admis
       metrics_(metrics) {}
 
 void PredictionEngine::Predict(PredictionRequest request, Done done) {
-  const absl::Status checked = CheckPictures(request.pictures, limits_.max_pictures);
+  const absl::Status checked =
+      CheckPictures(request.pictures, limits_.max_pictures, limits_.picture);
   if (!checked.ok()) return done(checked);
   std::vector<const v1::EnsembleMember*> members;
   for (const size_t i : request.model.members) {
@@ -244,8 +247,8 @@ void PredictionEngine::Predict(PredictionRequest request, Done done) {
     metrics_.SetQueueBytes(admission_.bytes() - bytes);  // its ticket is about to go
     done(std::move(prediction));
   };
-  std::make_shared<PredictionCall>(std::move(request), *std::move(ticket), std::move(plan), timer_,
-                                   metrics_, std::move(counted))
+  std::make_shared<PredictionCall>(std::move(request), *std::move(ticket), std::move(plan),
+                                   limits_.picture, timer_, metrics_, std::move(counted))
       ->Start(decoding_);
 }
 

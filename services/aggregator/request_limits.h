@@ -4,10 +4,14 @@
 #include <chrono>
 #include <cstdint>
 
+#include "common/vision/decode.h"
+
 namespace atelier::aggregator {
 
 struct RequestLimits {
   int max_pictures = 64;
+  // Of each picture, encoded or decoded already.
+  vision::DecodeLimits picture;
   // A call without a deadline gets this one; a hanging client or member then ends by itself.
   std::chrono::milliseconds imposed_deadline{30'000};
   // Payload plus prepared pixels of all requests in flight: half of the server's ResourceQuota.

@@ -12,6 +12,8 @@ namespace {
 // Steps produced ahead of the fastest consumer: enough to hide a slow step, little to throw away.
 constexpr int kStepsAhead = 6;
 
+int64_t BytesOf(const SharedBatch& batch) { return static_cast<int64_t>(batch->pixels().size()); }
+
 }  // namespace
 
 void WindowBudget::AddWindow() {
@@ -50,7 +52,7 @@ BatchWindow::BatchWindow(std::shared_ptr<const BatchProducer> producer, WorkerPo
 }
 
 BatchWindow::~BatchWindow() {
-  budget_.AddBytes(-bytes_);
+  budget_.AddBytes(-counted_);
   budget_.RemoveWindow();
 }
 
@@ -124,9 +126,7 @@ void BatchWindow::Finish(int step, absl::StatusOr<SharedBatch> batch) {
     entry.waiting.clear();
     if (batch.ok()) {
       entry.batch = *batch;
-      const auto size = static_cast<int64_t>((*batch)->pixels().size());
-      bytes_ += size;
-      budget_.AddBytes(size);
+      bytes_ += BytesOf(entry.batch);
       Trim();
     } else {
       entries_.erase(step);
@@ -135,20 +135,27 @@ void BatchWindow::Finish(int step, absl::StatusOr<SharedBatch> batch) {
   for (BatchDone& done : waiting) done(batch);
 }
 
+void BatchWindow::ShareChanged() {
+  MutexLock lock(mutex_);
+  Trim();
+}
+
 void BatchWindow::Trim() {
   const int64_t share = budget_.share();
-  for (auto it = entries_.begin(); it != entries_.end() && bytes_ > share;) {
-    // What lies ahead of the fastest consumer is what it needs next.
-    if (it->first > fastest_) break;
-    if (it->second.batch == nullptr) {
-      ++it;
-      continue;
-    }
-    const auto size = static_cast<int64_t>(it->second.batch->pixels().size());
-    bytes_ -= size;
-    budget_.AddBytes(-size);
-    it = entries_.erase(it);
+  std::vector<int> held;
+  for (const auto& [step, entry] : entries_) {
+    if (entry.batch != nullptr) held.push_back(step);
   }
+  const auto ahead = std::upper_bound(held.begin(), held.end(), fastest_);
+  // What lies ahead of the fastest consumer is what it needs next. It is too much only when the
+  // share has shrunk; the farthest is needed last, and made again then.
+  std::reverse(ahead, held.end());
+  for (auto step = held.begin(); step != held.end() && bytes_ > share; ++step) {
+    bytes_ -= BytesOf(entries_[*step].batch);
+    entries_.erase(*step);
+  }
+  budget_.AddBytes(bytes_ - counted_);
+  counted_ = bytes_;
 }
 
 void BatchWindow::Recompute(int step, BatchDone done) {
@@ -182,6 +189,9 @@ absl::StatusOr<std::shared_ptr<BatchWindow>> WindowRoom::Open(
   if (auto window = windows_[key].lock()) return window;
   auto window = std::make_shared<BatchWindow>(std::move(producer), workers_, budget_);
   windows_[key] = window;
+  for (const auto& [name, other] : windows_) {
+    if (const auto living = other.lock()) living->ShareChanged();
+  }
   return window;
 }
 

@@ -2,7 +2,9 @@
 //
 // The window slides with the fastest consumer: a few steps ahead of it are produced, what slower
 // consumers still need is kept as far as the bytes allow, oldest first out. A consumer behind the
-// window has its batches computed again for itself alone. Workers never wait for a consumer.
+// window has its batches computed again for itself alone. Workers never wait for a consumer. All
+// windows together hold no more than their budget: one that is opened takes its share from the
+// others.
 #pragma once
 
 #include <functional>
@@ -57,6 +59,8 @@ class BatchWindow : public std::enable_shared_from_this<BatchWindow> {
   int steps() const { return producer_->steps(); }
   // 0 <= step < steps(). `done` is called once, at once or from a worker. Never blocks.
   void Request(int step, BatchDone done);
+  // Gives up what is more than this window's share of the budget, which has become smaller.
+  void ShareChanged();
 
  private:
   struct Entry {
@@ -77,6 +81,7 @@ class BatchWindow : public std::enable_shared_from_this<BatchWindow> {
   std::map<int, Entry> entries_ ABSL_GUARDED_BY(mutex_);
   int fastest_ ABSL_GUARDED_BY(mutex_) = -1;  // greatest step asked for
   int64_t bytes_ ABSL_GUARDED_BY(mutex_) = 0;
+  int64_t counted_ ABSL_GUARDED_BY(mutex_) = 0;  // of bytes_, what the budget knows
 };
 
 // The windows of all plans and epochs that have consumers. Thread-safe.

@@ -13,7 +13,6 @@
 #include "common/base/sha256.h"
 #include "common/base/status.h"
 #include "common/vision/split.h"
-#include "services/data/layout.h"
 #include "services/data/path_guard.h"
 
 namespace atelier::data {
@@ -36,6 +35,13 @@ absl::StatusOr<std::vector<std::string>> ChooseClasses(
         absl::StrCat("classes: the list must name exactly the classes found: ", names));
   }
   return std::vector<std::string>(asked.begin(), asked.end());
+}
+
+absl::Status CheckBudgetAsked(double asked) {
+  if (asked >= 0) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrFormat(
+      "bad_sample_budget: expected a part of the files, 0 for the default of %g, found %g",
+      kDefaultBudget, asked));
 }
 
 absl::Status CheckBudget(const Dataset& dataset, double asked) {
@@ -126,7 +132,7 @@ Catalog::FileRecord Catalog::ExamineCached(const fs::path& path) {
 }
 
 std::vector<Catalog::FileRecord> Catalog::ExamineAll(const fs::path& folder,
-                                                     const std::vector<std::string>& files,
+                                                     const std::vector<FoundFile>& files,
                                                      const DescribeProgressCallback& on_progress) {
   std::vector<FileRecord> records(files.size());
   std::atomic<size_t> next{0};
@@ -135,7 +141,8 @@ std::vector<Catalog::FileRecord> Catalog::ExamineAll(const fs::path& folder,
   Mutex progress_mutex;
   const auto work = [&] {
     for (size_t i = next++; i < files.size(); i = next++) {
-      records[i] = ExamineCached(folder / files[i]);
+      records[i].reason = files[i].refusal;
+      if (files[i].refusal.empty()) records[i] = ExamineCached(folder / files[i].file);
       const int finished = ++done;
       MutexLock lock(progress_mutex);
       on_progress(finished, total);
@@ -150,17 +157,16 @@ std::vector<Catalog::FileRecord> Catalog::ExamineAll(const fs::path& folder,
 
 absl::StatusOr<std::shared_ptr<const Dataset>> Catalog::Describe(
     const v1::DescribeDatasetRequest& request, const DescribeProgressCallback& on_progress) {
+  ATELIER_RETURN_IF_ERROR(CheckBudgetAsked(request.bad_sample_budget()));
   ATELIER_ASSIGN_OR_RETURN(const fs::path folder, ResolveBelow(root_, request.dataset()));
-  ATELIER_ASSIGN_OR_RETURN(const FoundLayout found, FindLayout(folder, request.unlabeled_ok()));
+  ATELIER_ASSIGN_OR_RETURN(const FoundLayout found,
+                           FindLayout(root_, folder, request.unlabeled_ok()));
   auto dataset = std::make_shared<Dataset>();
   dataset->folder = folder;
   dataset->layout = found.layout;
   dataset->files = static_cast<int>(found.files.size());
   ATELIER_ASSIGN_OR_RETURN(dataset->classes, ChooseClasses(found, request.classes()));
-
-  std::vector<std::string> names;
-  for (const FoundFile& file : found.files) names.push_back(file.file);
-  const std::vector<FileRecord> records = ExamineAll(folder, names, on_progress);
+  const std::vector<FileRecord> records = ExamineAll(folder, found.files, on_progress);
 
   std::map<std::string, std::string> kept_by_digest;
   for (size_t i = 0; i < records.size(); ++i) {
@@ -195,15 +201,19 @@ absl::StatusOr<std::shared_ptr<const Dataset>> Catalog::Describe(
   ATELIER_RETURN_IF_ERROR(CheckBudget(*dataset, request.bad_sample_budget()));
   dataset->digest = DigestOf(*dataset);
   MutexLock lock(mutex_);
-  by_digest_[dataset->digest] = dataset;
+  described_[{dataset->digest, dataset->classes}] = dataset;
+  if (std::is_sorted(dataset->classes.begin(), dataset->classes.end())) {
+    described_[{dataset->digest, {}}] = dataset;  // what a plan without a list of classes means
+  }
   return dataset;
 }
 
 absl::StatusOr<std::shared_ptr<const Dataset>> Catalog::Find(const v1::DataPlan& plan) {
   {
+    const std::vector<std::string> classes(plan.classes().begin(), plan.classes().end());
     MutexLock lock(mutex_);
-    const auto found = by_digest_.find(plan.dataset_digest());
-    if (found != by_digest_.end()) return found->second;
+    const auto found = described_.find({plan.dataset_digest(), classes});
+    if (found != described_.end()) return found->second;
   }
   v1::DescribeDatasetRequest request;
   request.set_dataset(plan.dataset());

@@ -6,6 +6,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -13,6 +14,7 @@
 #include "atelier/v1/data_service.pb.h"
 #include "common/concurrency/mutex.h"
 #include "common/vision/decode.h"
+#include "services/data/layout.h"
 
 namespace atelier::data {
 
@@ -44,8 +46,8 @@ class Catalog {
   absl::StatusOr<std::shared_ptr<const Dataset>> Describe(
       const v1::DescribeDatasetRequest& request, const DescribeProgressCallback& on_progress);
 
-  // The dataset of a plan: known by digest, else described at plan.dataset. FailedPrecondition when
-  // what is there now has another digest.
+  // The dataset of a plan: known by digest and order of classes, else described at plan.dataset.
+  // FailedPrecondition when what is there now has another digest.
   absl::StatusOr<std::shared_ptr<const Dataset>> Find(const v1::DataPlan& plan);
 
   // A sample's encoded bytes, checked against the manifest: FailedPrecondition when the file
@@ -70,7 +72,7 @@ class Catalog {
   FileRecord Examine(const std::filesystem::path& path) const;
   FileRecord ExamineCached(const std::filesystem::path& path);
   std::vector<FileRecord> ExamineAll(const std::filesystem::path& folder,
-                                     const std::vector<std::string>& files,
+                                     const std::vector<FoundFile>& files,
                                      const DescribeProgressCallback& on_progress);
 
   const std::filesystem::path root_;
@@ -78,7 +80,9 @@ class Catalog {
   const int threads_;
   Mutex mutex_;
   std::map<std::string, FileRecord> examined_ ABSL_GUARDED_BY(mutex_);
-  std::map<std::string, std::shared_ptr<const Dataset>> by_digest_ ABSL_GUARDED_BY(mutex_);
+  // By digest and classes: the digest does not know the order, which labels depend on.
+  std::map<std::pair<std::string, std::vector<std::string>>, std::shared_ptr<const Dataset>>
+      described_ ABSL_GUARDED_BY(mutex_);
 };
 
 // Class counts per split and everything else a summary tells. InvalidArgument on a split that

@@ -1,6 +1,7 @@
 // Client of the data-service.
 #pragma once
 
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -11,7 +12,20 @@
 #include "atelier/v1/data_service.pb.h"
 #include "common/rpc/channel.h"
 
+namespace grpc {
+class CallbackServerContext;
+}
+
 namespace atelier::data {
+
+// Whom a call is made for.
+struct CallScope {
+  // Set: the call ends with this one, at its deadline or when its client has left. It must outlive
+  // the call.
+  const grpc::CallbackServerContext* parent = nullptr;
+  // The longest it may take; unset: 30 minutes to describe, one for a preview.
+  std::optional<std::chrono::milliseconds> timeout;
+};
 
 struct DatasetDescription {
   v1::DatasetSummary summary;
@@ -27,8 +41,10 @@ class DataClient {
   virtual ~DataClient() = default;
 
   virtual absl::StatusOr<DatasetDescription> Describe(const v1::DescribeDatasetRequest& request,
-                                                      const DescribeProgressFn& on_progress) = 0;
-  virtual absl::StatusOr<v1::PreviewResponse> Preview(const v1::PreviewRequest& request) = 0;
+                                                      const DescribeProgressFn& on_progress,
+                                                      const CallScope& scope = {}) = 0;
+  virtual absl::StatusOr<v1::PreviewResponse> Preview(const v1::PreviewRequest& request,
+                                                      const CallScope& scope = {}) = 0;
 };
 
 // Batches of one epoch in order. Not thread-safe, but Cancel may come from any thread.

@@ -1,6 +1,9 @@
 #include "services/data/csv.h"
 
+#include <algorithm>
+
 #include "absl/strings/str_cat.h"
+#include "services/data/utf8.h"
 
 namespace atelier::data {
 namespace {
@@ -21,6 +24,10 @@ class Parser {
         if (!status.ok()) return status;
       }
       if (row.size() == 1 && row[0].empty()) continue;
+      if (!std::all_of(row.begin(), row.end(), IsUtf8)) {
+        return absl::InvalidArgumentError(
+            absl::StrCat("CSV line ", row_line, ": not UTF-8; save the table in that encoding"));
+      }
       if (!rows_.empty() && row.size() != rows_.front().size()) {
         return absl::InvalidArgumentError(absl::StrCat("CSV line ", row_line, ": ", row.size(),
                                                        " fields, the first row has ",

@@ -1,5 +1,6 @@
 #include <grpcpp/channel.h>
 #include <grpcpp/client_context.h>
+#include <grpcpp/server_context.h>
 
 #include <utility>
 
@@ -19,19 +20,36 @@ namespace {
 constexpr std::chrono::minutes kDescribeTimeout{30};
 constexpr std::chrono::minutes kPreviewTimeout{1};
 
+using Deadlines = std::chrono::system_clock;
+
+// Of all attempts together.
+Deadlines::time_point Deadline(const CallScope& scope, std::chrono::milliseconds otherwise) {
+  return Deadlines::now() + scope.timeout.value_or(otherwise);
+}
+
+std::unique_ptr<grpc::ClientContext> MakeContext(const CallScope& scope,
+                                                 Deadlines::time_point deadline) {
+  auto context = scope.parent == nullptr
+                     ? std::make_unique<grpc::ClientContext>()
+                     : grpc::ClientContext::FromCallbackServerContext(*scope.parent);
+  context->set_deadline(deadline);  // the parent's own holds, too
+  return context;
+}
+
 class DataClientImpl final : public DataClient {
  public:
   explicit DataClientImpl(std::shared_ptr<grpc::Channel> channel)
       : stub_(v1::DataService::NewStub(std::move(channel))) {}
 
   absl::StatusOr<DatasetDescription> Describe(const v1::DescribeDatasetRequest& request,
-                                              const DescribeProgressFn& on_progress) override {
+                                              const DescribeProgressFn& on_progress,
+                                              const CallScope& scope) override {
     DatasetDescription description;
+    const auto deadline = Deadline(scope, kDescribeTimeout);
     ATELIER_RETURN_IF_ERROR(rpc::RetryUnavailable({}, rpc::RealSleeper(), [&] {
       description = {};
-      grpc::ClientContext context;
-      context.set_deadline(std::chrono::system_clock::now() + kDescribeTimeout);
-      auto reader = stub_->DescribeDataset(&context, request);
+      const auto context = MakeContext(scope, deadline);
+      auto reader = stub_->DescribeDataset(context.get(), request);
       v1::DescribeDatasetResponse part;
       while (reader->Read(&part)) {
         if (part.has_progress()) on_progress(part.progress());
@@ -45,12 +63,13 @@ class DataClientImpl final : public DataClient {
     return description;
   }
 
-  absl::StatusOr<v1::PreviewResponse> Preview(const v1::PreviewRequest& request) override {
+  absl::StatusOr<v1::PreviewResponse> Preview(const v1::PreviewRequest& request,
+                                              const CallScope& scope) override {
     v1::PreviewResponse response;
+    const auto deadline = Deadline(scope, kPreviewTimeout);
     ATELIER_RETURN_IF_ERROR(rpc::RetryUnavailable({}, rpc::RealSleeper(), [&] {
-      grpc::ClientContext context;
-      context.set_deadline(std::chrono::system_clock::now() + kPreviewTimeout);
-      return rpc::FromGrpcStatus(stub_->Preview(&context, request, &response));
+      const auto context = MakeContext(scope, deadline);
+      return rpc::FromGrpcStatus(stub_->Preview(context.get(), request, &response));
     }));
     return response;
   }

@@ -7,11 +7,14 @@
 #include <set>
 
 #include "absl/strings/ascii.h"
+#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "common/base/files.h"
 #include "common/base/status.h"
 #include "common/vision/decode.h"
 #include "services/data/csv.h"
+#include "services/data/path_guard.h"
+#include "services/data/utf8.h"
 
 namespace atelier::data {
 namespace {
@@ -48,41 +51,79 @@ Listing List(const fs::path& dir) {
   return listing;
 }
 
-// Every file below `dir`, named relative to `dataset`.
-void Walk(const fs::path& dir, const std::string& relative, const std::string& class_name,
-          bool test, std::vector<FoundFile>& files) {
-  const Listing listing = List(dir);
-  for (const std::string& name : listing.files) {
-    files.push_back({relative + name, class_name, test});
+// Collects the files of folders. A folder reached twice would be a loop, or one picture under two
+// labels.
+class FolderWalk {
+ public:
+  FolderWalk(const fs::path& root, const fs::path& dataset) : root_(root), dataset_(dataset) {}
+
+  // Every file below dataset/`folder`; `folder` is empty or ends with '/'.
+  absl::Status Add(const std::string& folder, const std::string& class_name, bool test) {
+    const fs::path dir = dataset_ / folder;
+    std::error_code error;
+    const fs::path real = fs::canonical(dir, error);
+    if (error || !IsBelow(root_, real)) {
+      return Refused(folder, "a link that leaves the data-service's root");
+    }
+    if (!entered_.insert(real).second) return Refused(folder, "a link to a folder read already");
+    const Listing listing = List(dir);
+    for (const std::string& name : listing.files) {
+      files_.push_back({folder + name, class_name, test, ""});
+    }
+    for (const std::string& name : listing.folders) {
+      ATELIER_RETURN_IF_ERROR(Add(absl::StrCat(folder, name, "/"), class_name, test));
+    }
+    return absl::OkStatus();
   }
-  for (const std::string& name : listing.folders) {
-    Walk(dir / name, absl::StrCat(relative, name, "/"), class_name, test, files);
+
+  // Every folder of dataset/`folder` as a class.
+  absl::Status AddClasses(const std::string& folder) {
+    for (const std::string& name : List(dataset_ / folder).folders) {
+      ATELIER_RETURN_IF_ERROR(Add(absl::StrCat(folder, name, "/"), name, false));
+    }
+    return absl::OkStatus();
   }
-}
+
+  std::vector<FoundFile>& files() { return files_; }
+
+ private:
+  static absl::Status Refused(std::string folder, std::string_view why) {
+    folder.pop_back();
+    return absl::InvalidArgumentError(
+        absl::StrCat("the folder ", absl::Utf8SafeCHexEscape(folder), " is ", std::string(why)));
+  }
+
+  const fs::path& root_;
+  const fs::path& dataset_;
+  std::set<fs::path> entered_;
+  std::vector<FoundFile> files_;
+};
 
 FoundLayout Finished(v1::DatasetLayout layout, std::vector<FoundFile> files) {
   FoundLayout found;
   found.layout = layout;
   found.files = std::move(files);
+  for (FoundFile& file : found.files) {
+    if (IsUtf8(file.file)) continue;
+    file.file = absl::CHexEscape(file.file);
+    file.refusal = "its name is not UTF-8: rename it";
+  }
   std::sort(found.files.begin(), found.files.end(),
             [](const FoundFile& a, const FoundFile& b) { return a.file < b.file; });
   std::set<std::string> names;
   for (const FoundFile& file : found.files) {
-    if (!file.class_name.empty()) names.insert(file.class_name);
+    if (!file.class_name.empty() && IsUtf8(file.class_name)) names.insert(file.class_name);
   }
   found.class_names.assign(names.begin(), names.end());
   return found;
 }
 
-std::vector<FoundFile> ClassFolders(const fs::path& dir, const std::string& relative) {
-  std::vector<FoundFile> files;
-  for (const std::string& name : List(dir).folders) {
-    Walk(dir / name, absl::StrCat(relative, name, "/"), name, false, files);
+absl::StatusOr<std::vector<FoundFile>> FromCsv(const fs::path& root, const fs::path& dir,
+                                               const std::string& csv) {
+  if (!IsBelow(root, dir / csv)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(csv, " is a link that leaves the data-service's root"));
   }
-  return files;
-}
-
-absl::StatusOr<std::vector<FoundFile>> FromCsv(const fs::path& dir, const std::string& csv) {
   ATELIER_ASSIGN_OR_RETURN(const std::string text, ReadFile(dir / csv, kMaxCsvBytes));
   ATELIER_ASSIGN_OR_RETURN(const auto rows, ParseCsv(text));
   std::optional<size_t> file_column;
@@ -102,6 +143,7 @@ absl::StatusOr<std::vector<FoundFile>> FromCsv(const fs::path& dir, const std::s
     const std::string& file = rows[i][*file_column];
     const fs::path path(file);
     if (file.empty() || path.is_absolute() || file.find('\\') != std::string::npos ||
+        file.find('\0') != std::string::npos ||
         std::find(path.begin(), path.end(), "..") != path.end()) {
       return absl::InvalidArgumentError(
           absl::StrCat(csv, " row ", i + 1, ": filename must be relative and stay in the folder"));
@@ -110,7 +152,7 @@ absl::StatusOr<std::vector<FoundFile>> FromCsv(const fs::path& dir, const std::s
       return absl::InvalidArgumentError(
           absl::StrCat(csv, " row ", i + 1, ": the file was named before"));
     }
-    files.push_back({file, rows[i][*class_column], rows[i][*class_column].empty()});
+    files.push_back({file, rows[i][*class_column], rows[i][*class_column].empty(), ""});
   }
   return files;
 }
@@ -133,7 +175,7 @@ std::optional<std::vector<FoundFile>> FromPrefixes(const std::vector<std::string
     std::string prefix = PrefixOf(name);
     if (prefix.empty()) return std::nullopt;
     ++counts[prefix];
-    files.push_back({name, std::move(prefix), false});
+    files.push_back({name, std::move(prefix), false, ""});
   }
   if (counts.size() < 2) return std::nullopt;
   return files;
@@ -141,15 +183,17 @@ std::optional<std::vector<FoundFile>> FromPrefixes(const std::vector<std::string
 
 }  // namespace
 
-absl::StatusOr<FoundLayout> FindLayout(const fs::path& dataset, bool unlabeled_ok) {
+absl::StatusOr<FoundLayout> FindLayout(const fs::path& root, const fs::path& dataset,
+                                       bool unlabeled_ok) {
   const Listing listing = List(dataset);
+  FolderWalk walk(root, dataset);
   const auto has_folder = [&](const char* name) {
     return std::binary_search(listing.folders.begin(), listing.folders.end(), name);
   };
   if (has_folder("train")) {
-    std::vector<FoundFile> files = ClassFolders(dataset / "train", "train/");
-    if (has_folder("test")) Walk(dataset / "test", "test/", "", true, files);
-    return Finished(v1::TRAIN_TEST, std::move(files));
+    ATELIER_RETURN_IF_ERROR(walk.AddClasses("train/"));
+    if (has_folder("test")) ATELIER_RETURN_IF_ERROR(walk.Add("test/", "", true));
+    return Finished(v1::TRAIN_TEST, std::move(walk.files()));
   }
   std::vector<std::string> tables;
   std::copy_if(listing.files.begin(), listing.files.end(), std::back_inserter(tables),
@@ -157,7 +201,7 @@ absl::StatusOr<FoundLayout> FindLayout(const fs::path& dataset, bool unlabeled_o
                  return absl::AsciiStrToLower(fs::path(name).extension().string()) == ".csv";
                });
   if (tables.size() == 1) {
-    ATELIER_ASSIGN_OR_RETURN(std::vector<FoundFile> files, FromCsv(dataset, tables[0]));
+    ATELIER_ASSIGN_OR_RETURN(std::vector<FoundFile> files, FromCsv(root, dataset, tables[0]));
     return Finished(v1::CSV_FLAT, std::move(files));
   }
   if (tables.size() > 1) {
@@ -165,16 +209,15 @@ absl::StatusOr<FoundLayout> FindLayout(const fs::path& dataset, bool unlabeled_o
         absl::StrCat("the folder has ", tables.size(), " CSV files (", tables[0], ", ", tables[1],
                      ", …); keep the one with the columns filename and category"));
   }
-  std::vector<FoundFile> files = ClassFolders(dataset, "");
-  if (!files.empty()) {
-    if (unlabeled_ok) {
-      // Pictures beside the folders are to be predicted too.
-      for (const std::string& name : listing.files) files.push_back({name, "", true});
-    }
-    return Finished(v1::CLASS_FOLDERS, std::move(files));
+  ATELIER_RETURN_IF_ERROR(walk.AddClasses(""));
+  std::vector<FoundFile>& files = walk.files();
+  const bool folders = !files.empty();
+  if (unlabeled_ok) {
+    // Pictures beside class folders are to be predicted, too.
+    for (const std::string& name : listing.files) files.push_back({name, "", true, ""});
   }
-  if (unlabeled_ok && !listing.files.empty()) {
-    for (const std::string& name : listing.files) files.push_back({name, "", true});
+  if (folders) return Finished(v1::CLASS_FOLDERS, std::move(files));
+  if (unlabeled_ok && !files.empty()) {
     return Finished(v1::UNLABELED, std::move(files));
   }
   if (auto prefixed = FromPrefixes(listing.files)) {

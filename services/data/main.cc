@@ -3,6 +3,7 @@
 
 #include "common/rpc/limits.h"
 #include "common/rpc/service_main.h"
+#include "common/vision/limit_flags.h"
 #include "services/data/service.h"
 
 namespace {
@@ -47,6 +48,7 @@ int main(int argc, char** argv) {
       ->envname("ATELIER_WINDOW_MIB")
       ->check(CLI::Range(1, 1 << 20))
       ->capture_default_str();
+  atelier::vision::AddPictureLimitFlags(app, options.limits);
   if (const auto code = atelier::rpc::ParseFlags(app, argc, argv)) return *code;
   options.root = root;
   options.cache_bytes = cache_mib * kMiB;

@@ -9,6 +9,7 @@ namespace {
 
 namespace fs = std::filesystem;
 constexpr size_t kMaxPath = 1024;
+constexpr size_t kMaxPart = 255;
 
 bool HasPrefix(const fs::path& root, const fs::path& path) {
   const auto [end, ignored] = std::mismatch(root.begin(), root.end(), path.begin(), path.end());
@@ -32,6 +33,9 @@ absl::StatusOr<fs::path> ResolveBelow(const fs::path& root, const std::string& p
   }
   for (const fs::path& part : relative) {
     if (part == "..") return absl::InvalidArgumentError("dataset " + shown + " leaves the root");
+    if (part.native().size() > kMaxPart) {
+      return absl::InvalidArgumentError("dataset " + shown + "…: a name of over 255 characters");
+    }
   }
   std::error_code error;
   const fs::path resolved = fs::canonical(root / relative, error);

@@ -68,6 +68,20 @@ TEST_F(BatchWindowTest, AConsumerBehindGetsTheSameBatchesAndTheBytesStayBounded)
   room.Stop();
 }
 
+TEST_F(BatchWindowTest, WindowsThatComeLaterTakeTheirShareFromTheOthers) {
+  constexpr int64_t kBudget = 8 * 2 * 32 * 32 * 3;
+  WindowRoom room(kBudget, 2);
+  std::vector<std::shared_ptr<BatchWindow>> windows;
+  for (int epoch = 0; epoch < 4; ++epoch) {
+    ASSERT_OK_AND_ASSIGN(auto window, room.Open("plan", epoch, [&] { return Producer(); }));
+    // Its consumer stops here; more is made ahead.
+    windows.push_back(window);
+    for (int step = 0; step < kSteps; ++step) Read(*window, step);
+    EXPECT_LE(room.stats().bytes, kBudget) << epoch;
+  }
+  room.Stop();
+}
+
 TEST_F(BatchWindowTest, AnotherReplicaMakesTheSameBatches) {
   const auto once = Producer();
   const auto again = Producer();

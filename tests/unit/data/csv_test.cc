@@ -22,6 +22,8 @@ TEST(ParseCsv, NamesTheLineOfAMistake) {
               StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("line 2")));
   EXPECT_THAT(ParseCsv("a\n\"open\n"),
               StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("line 2")));
+  EXPECT_THAT(ParseCsv("a\nb\n\xe9\n"),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("line 3: not UTF-8")));
   EXPECT_THAT(ParseCsv("\"a\"b\n"),
               StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("closing quote")));
 }

@@ -13,13 +13,17 @@ using ::testing::HasSubstr;
 
 class FindLayoutTest : public ::testing::Test {
  protected:
+  absl::StatusOr<FoundLayout> Find(bool unlabeled_ok = false) {
+    return FindLayout(root_, root_, unlabeled_ok);
+  }
   testing::TempDir dir_;
+  const std::filesystem::path root_ = std::filesystem::canonical(dir_.path());
 };
 
 TEST_F(FindLayoutTest, FoldersOfClasses) {
   WriteClasses(dir_.path(), 1);
   Write(dir_.path() / "cat" / ".hidden.png", "x");
-  ASSERT_OK_AND_ASSIGN(const FoundLayout found, FindLayout(dir_.path(), false));
+  ASSERT_OK_AND_ASSIGN(const FoundLayout found, Find());
   EXPECT_EQ(found.layout, v1::CLASS_FOLDERS);
   EXPECT_THAT(found.class_names, ElementsAre("cat", "dog"));
   ASSERT_EQ(found.files.size(), 2U);
@@ -29,7 +33,7 @@ TEST_F(FindLayoutTest, FoldersOfClasses) {
 TEST_F(FindLayoutTest, TrainAndTest) {
   WriteClasses(dir_.path() / "train", 1);
   Write(dir_.path() / "test" / "1.png", Png(9));
-  ASSERT_OK_AND_ASSIGN(const FoundLayout found, FindLayout(dir_.path(), false));
+  ASSERT_OK_AND_ASSIGN(const FoundLayout found, Find());
   EXPECT_EQ(found.layout, v1::TRAIN_TEST);
   ASSERT_EQ(found.files.size(), 3U);
   EXPECT_TRUE(found.files[0].test);
@@ -39,27 +43,26 @@ TEST_F(FindLayoutTest, TrainAndTest) {
 TEST_F(FindLayoutTest, ATableBesideThePictures) {
   Write(dir_.path() / "1.png", Png(1));
   Write(dir_.path() / "labels.csv", "filename,category\n1.png,cat\n");
-  ASSERT_OK_AND_ASSIGN(const FoundLayout found, FindLayout(dir_.path(), false));
+  ASSERT_OK_AND_ASSIGN(const FoundLayout found, Find());
   EXPECT_EQ(found.layout, v1::CSV_FLAT);
   EXPECT_EQ(found.files[0].class_name, "cat");
   Write(dir_.path() / "labels.csv", "filename,category\n../1.png,cat\n");
-  EXPECT_THAT(FindLayout(dir_.path(), false), StatusIs(absl::StatusCode::kInvalidArgument));
+  EXPECT_THAT(Find(), StatusIs(absl::StatusCode::kInvalidArgument));
 }
 
 TEST_F(FindLayoutTest, NamesThatBeginWithTheClass) {
   Write(dir_.path() / "dog_1.png", Png(1));
   Write(dir_.path() / "cat12.png", Png(2));
-  ASSERT_OK_AND_ASSIGN(const FoundLayout found, FindLayout(dir_.path(), false));
+  ASSERT_OK_AND_ASSIGN(const FoundLayout found, Find());
   EXPECT_EQ(found.layout, v1::NAME_PREFIX);
   EXPECT_THAT(found.class_names, ElementsAre("cat", "dog"));
-  ASSERT_OK_AND_ASSIGN(const FoundLayout unlabeled, FindLayout(dir_.path(), true));
+  ASSERT_OK_AND_ASSIGN(const FoundLayout unlabeled, Find(true));
   EXPECT_EQ(unlabeled.layout, v1::UNLABELED);
 }
 
 TEST_F(FindLayoutTest, NothingRecognisedSaysWhatWouldBe) {
   Write(dir_.path() / "picture.png", Png(1));
-  EXPECT_THAT(FindLayout(dir_.path(), false),
-              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("train/<class>/")));
+  EXPECT_THAT(Find(), StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("train/<class>/")));
 }
 
 }  // namespace

@@ -24,6 +24,9 @@ TEST(ResolveBelow, FindsFoldersAndRefusesEveryWayOut) {
               StatusIs(absl::StatusCode::kInvalidArgument));
   EXPECT_THAT(ResolveBelow(root, std::string(2000, 'a')),
               StatusIs(absl::StatusCode::kInvalidArgument));
+  EXPECT_THAT(ResolveBelow(root, std::string(256, 'a')),
+              StatusIs(absl::StatusCode::kInvalidArgument));
+  EXPECT_THAT(ResolveBelow(root, std::string(255, 'a')), StatusIs(absl::StatusCode::kNotFound));
   EXPECT_THAT(ResolveBelow(root, "none"), StatusIs(absl::StatusCode::kNotFound));
 }
 

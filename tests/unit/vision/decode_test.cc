@@ -5,31 +5,28 @@
 
 #include "common/vision/grayscale.h"
 #include "tests/testing/status_matchers.h"
+#include "tests/unit/vision/picture_list.h"
 #include "tests/unit/vision/test_pictures.h"
 
 namespace atelier::vision {
 namespace {
 
-bool IsLossy(const std::string& name) { return name.ends_with(".jpg") || name == "lossy.webp"; }
-
 TEST(Decode, EveryKindOfPictureBecomesTheExpectedPixels) {
-  const auto rows = ReadRows("expected.csv");
-  ASSERT_GE(rows.size(), 35U);
-  for (const auto& row : rows) {
-    SCOPED_TRACE(row[0]);
-    const int width = std::stoi(row[1]);
-    const int height = std::stoi(row[2]);
-    const std::string bytes = ReadTestData(row[0]);
+  const std::vector<GoldenPicture> pictures = GoldenPictures();
+  ASSERT_GE(pictures.size(), 36U);
+  for (const GoldenPicture& picture : pictures) {
+    SCOPED_TRACE(picture.name);
+    const std::string bytes = ReadTestData(picture.name);
     const auto header = ReadPictureHeader(bytes, {});
     ASSERT_TRUE(header.ok()) << header.status();
-    EXPECT_EQ(header->oriented_width, width);
-    EXPECT_EQ(header->oriented_height, height);
+    EXPECT_EQ(header->oriented_width, picture.width);
+    EXPECT_EQ(header->oriented_height, picture.height);
     const auto image = DecodePicture(bytes, 3);
     ASSERT_TRUE(image.ok()) << image.status();
-    ASSERT_EQ(image->width, width);
-    ASSERT_EQ(image->height, height);
-    EXPECT_EQ(PartBeyond(*image, ReadRaw(row[0] + ".rgb", height, width), IsLossy(row[0]) ? 2 : 0),
-              0.0);
+    ASSERT_EQ(image->width, picture.width);
+    ASSERT_EQ(image->height, picture.height);
+    const Image golden = ReadRaw(picture.name + ".rgb", picture.height, picture.width);
+    EXPECT_EQ(PartBeyond(*image, golden, picture.tolerance), 0.0);
   }
 }
 

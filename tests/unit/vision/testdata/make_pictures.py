@@ -80,6 +80,10 @@ def jpegs(rgb):
             ("cmyk.jpg", image.convert("CMYK"), {"quality": 95})]:
         source.save(os.path.join(HERE, name), **options)
         expect(name, as_decoded(name))
+    # Larger than the 700 bytes that RELIABILITY.md cuts a JPEG to.
+    noise = np.random.RandomState(1).randint(0, 256, (HEIGHT * 4, WIDTH * 4, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(os.path.join(HERE, "noise.jpg"), quality=60)
+    expect("noise.jpg", as_decoded("noise.jpg"))
     with open(os.path.join(HERE, "plain.jpg"), "rb") as whole:
         data = whole.read()
     with open(os.path.join(HERE, "trailing_bytes.jpg"), "wb") as out:
