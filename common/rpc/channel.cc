@@ -18,6 +18,10 @@ namespace {
 constexpr std::string_view kInProcessPrefix = "inproc:";
 constexpr int kKeepaliveTimeMs = 30'000;
 constexpr int kKeepaliveTimeoutMs = 10'000;
+// What an attempt to connect gets, at least: gRPC's argument for that is called minimal backoff.
+// Shorter than a handshake on a busy machine or a long line, and calls fail though the peer is
+// well.
+constexpr int kConnectTimeoutMs = 5'000;
 
 using InterceptorFactories =
     std::vector<std::unique_ptr<grpc::experimental::ClientInterceptorFactoryInterface>>;
@@ -104,7 +108,7 @@ class TcpChannels final : public ChannelFactory {
       arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kKeepaliveTimeoutMs);
       // Reconnect soon after a peer was restarted instead of backing off to two minutes.
       arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
-      arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 100);
+      arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, kConnectTimeoutMs);
       arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 2'000);
       // Channels to one address must not share a connection with another factory's: a test's
       // counters and a killed peer's state stay where they belong.

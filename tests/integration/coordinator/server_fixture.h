@@ -98,7 +98,8 @@ class ServerTest : public ::testing::Test {
     request.set_address(":" + std::to_string(data_server_->port()));  // the host is the peer's
     v1::RegisterDataServiceResponse response;
     grpc::ClientContext context;
-    ASSERT_TRUE(fleet_stub_->RegisterDataService(&context, request, &response).ok());
+    const grpc::Status status = fleet_stub_->RegisterDataService(&context, request, &response);
+    ASSERT_TRUE(status.ok()) << status.error_message();
     EXPECT_GT(response.ttl_ms(), 0);
   }
   std::string Submit(const v1::RunPlan& plan) {
