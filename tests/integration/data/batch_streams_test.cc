@@ -119,7 +119,7 @@ TEST_F(BatchStreamsTest, AnotherReplicaGoesOnAtTheNextStep) {
   std::vector<std::unique_ptr<DataServer>> replicas;
   replicas.push_back(Start(false));
   replicas.push_back(Start(false));
-  const v1::DataPlan plan = Plan(*replicas[0], 64);
+  const v1::DataPlan plan = Plan(*replicas[0], 224);  // too much to be on its way all at once
   const auto reference = Start(false);
   const std::vector<std::string> whole = Epoch(Address(*reference), plan, 0);
 
