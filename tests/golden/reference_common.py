@@ -16,9 +16,9 @@ def p(i, shape):
     return np.resize(np.roll(base(), -(i * 977)), shape).astype(np.float64)
 
 
-def picture(size):
-    """uint8 [2, size, size, 3] by formula; the C++ twin is PatternPicture."""
-    n, h, w, c = np.meshgrid(*(np.arange(k, dtype=np.int64) for k in (2, size, size, 3)), indexing="ij")
+def picture(size, pictures=2):
+    """uint8 [pictures, size, size, 3] by formula; the C++ twin is PatternPictures."""
+    n, h, w, c = np.meshgrid(*(np.arange(k, dtype=np.int64) for k in (pictures, size, size, 3)), indexing="ij")
     return ((7 * h + 13 * w + 29 * c + 101 * n + (h * w) % 17 * 5) % 256).astype(np.uint8)
 
 
@@ -27,7 +27,11 @@ def variable(kind, i, shape, m=0.0, s=1.0):
     values = p(i, shape)
     if kind == "gamma":
         values = 1 + 0.3 * values
-    elif kind in ("beta", "bias"):
+    elif kind == "normalization_count":
+        return np.zeros(shape)
+    elif kind == "normalization_variance":
+        values = 1 + 0.4 * values
+    elif kind in ("beta", "bias", "normalization_mean"):
         values = 0.1 * values
     elif kind == "moving_mean":
         values = m + 0.1 * np.sqrt(s) * values
@@ -40,10 +44,14 @@ def variable(kind, i, shape, m=0.0, s=1.0):
     return values.astype(np.float32)
 
 
-def keep(gap):
+def rounded(rows):
+    return [[float(f"{x:.9g}") for x in row] for row in rows]
+
+
+def keep(gap, kept=KEPT_FEATURES):
     gap = np.asarray(gap, dtype=np.float64)
-    return {"step": gap.shape[1] // KEPT_FEATURES, "largest": float(np.abs(gap).max()),
-            "values": [[float(f"{x:.9g}") for x in row[:: gap.shape[1] // KEPT_FEATURES]] for row in gap]}
+    step = gap.shape[1] // kept
+    return {"step": step, "largest": float(np.abs(gap).max()), "values": rounded(gap[:, ::step])}
 
 
 def write(name, document):
