@@ -21,7 +21,13 @@ class BatchReactor final : public grpc::ServerWriteReactor<v1::Batch> {
 
   void OnWriteDone(bool ok) override;
   void OnCancel() override;
-  void OnDone() override { delete this; }
+  void OnDone() override {
+    {
+      // Another thread may still hold the lock under which it finished the stream.
+      MutexLock lock(mutex_);
+    }
+    delete this;
+  }
 
  private:
   void Ask();

@@ -22,7 +22,13 @@ class DescribeReactor final : public grpc::ServerWriteReactor<v1::DescribeDatase
   void End(const absl::Status& status);
 
   void OnWriteDone(bool ok) override;
-  void OnDone() override { delete this; }
+  void OnDone() override {
+    {
+      // Another thread may still hold the lock under which it finished the stream.
+      MutexLock lock(mutex_);
+    }
+    delete this;
+  }
 
  private:
   void Advance() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);

@@ -67,7 +67,13 @@ class PredictReactor final
     MaybeFinish();
   }
 
-  void OnDone() override { delete this; }
+  void OnDone() override {
+    {
+      // Another thread may still hold the lock under which it finished the stream.
+      MutexLock lock(mutex_);
+    }
+    delete this;
+  }
 
  private:
   void WriteNext() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
