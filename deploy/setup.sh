@@ -13,6 +13,8 @@ packages=(
   python3 python3-pip python3-venv
   # LibTorch, with the fast BLAS: without libopenblas0-pthread it falls back to a reference BLAS, 20 times slower
   libtorch-dev libopenblas0-pthread libgloo-dev
+  # ONNX' protobuf messages, the library that libtorch is linked with
+  libonnx-dev
   # services
   libabsl-dev libcli11-dev libcpp-httplib-dev libcurl4-openssl-dev libgrpc++-dev libjpeg-dev
   libopencv-dev libpng-dev libprotobuf-dev libsqlite3-dev libsqlitecpp-dev libssl-dev libwebp-dev

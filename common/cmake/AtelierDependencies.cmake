@@ -17,6 +17,11 @@ pkg_check_modules(LIBZIP REQUIRED IMPORTED_TARGET libzip)
 find_package(HDF5 REQUIRED COMPONENTS C)
 find_library(SQLITECPP_LIBRARY SQLiteCpp REQUIRED)
 find_library(HTTPLIB_LIBRARY cpp-httplib REQUIRED)
+# ONNX' messages, compiled: Debian's LibTorch is linked with the same library.
+find_library(ONNX_PROTO_LIBRARY onnx_proto REQUIRED)
+add_library(atelier_onnx INTERFACE)
+target_compile_definitions(atelier_onnx INTERFACE ONNX_NAMESPACE=onnx ONNX_ML=1)
+target_link_libraries(atelier_onnx INTERFACE ${ONNX_PROTO_LIBRARY} protobuf::libprotobuf)
 find_package(AtelierTorch REQUIRED)
 
 if(ATELIER_BUILD_TESTS)

@@ -238,23 +238,36 @@ absl::StatusOr<Safetensors> ParseSafetensors(std::string_view bytes,
   return out;
 }
 
-std::string SerializeSafetensors(const std::map<std::string, TensorView>& tensors,
-                                 const std::map<std::string, std::string>& metadata) {
+std::string SafetensorsHeader(const std::map<std::string, TensorLayout>& tensors,
+                              const std::map<std::string, std::string>& metadata) {
   json root = json::object();
   if (!metadata.empty()) root["__metadata__"] = metadata;
   uint64_t offset = 0;
-  for (const auto& [name, view] : tensors) {
-    const uint64_t end = offset + view.bytes.size();
-    root[name] = {
-        {"dtype", TypeOf(view.dtype).name}, {"shape", view.shape}, {"data_offsets", {offset, end}}};
+  for (const auto& [name, layout] : tensors) {
+    const TypeName& type = TypeOf(layout.dtype);
+    uint64_t end = type.bytes;
+    for (const int64_t n : layout.shape) end *= static_cast<uint64_t>(n);
+    end += offset;
+    root[name] = {{"dtype", type.name}, {"shape", layout.shape}, {"data_offsets", {offset, end}}};
     offset = end;
   }
   std::string header = root.dump();
   while (header.size() % 8 != 0) header.push_back(' ');
   std::string out;
-  out.reserve(8 + header.size() + offset);
   AppendUint64(header.size(), &out);
-  out += header;
+  return out + header;
+}
+
+std::string SerializeSafetensors(const std::map<std::string, TensorView>& tensors,
+                                 const std::map<std::string, std::string>& metadata) {
+  std::map<std::string, TensorLayout> layouts;
+  size_t bytes = 0;
+  for (const auto& [name, view] : tensors) {
+    layouts[name] = {view.dtype, view.shape};
+    bytes += view.bytes.size();
+  }
+  std::string out = SafetensorsHeader(layouts, metadata);
+  out.reserve(out.size() + bytes);
   for (const auto& [name, view] : tensors) out.append(view.bytes);
   return out;
 }

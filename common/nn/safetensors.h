@@ -41,6 +41,15 @@ struct Safetensors {
 absl::StatusOr<Safetensors> ParseSafetensors(std::string_view bytes,
                                              const SafetensorsLimits& limits = {});
 
+// Length and header of a file whose tensors follow in name order, densely: for writers that hold
+// one tensor at a time.
+struct TensorLayout {
+  DType dtype = DType::kF32;
+  std::vector<int64_t> shape;
+};
+std::string SafetensorsHeader(const std::map<std::string, TensorLayout>& tensors,
+                              const std::map<std::string, std::string>& metadata);
+
 // Deterministic: tensors in name order, header padded with spaces to 8 bytes.
 std::string SerializeSafetensors(const std::map<std::string, TensorView>& tensors,
                                  const std::map<std::string, std::string>& metadata = {});

@@ -8,6 +8,7 @@
 #include "common/nn/calm_openmp.h"
 #include "services/cli/command.h"
 #include "services/cli/weights_commands.h"
+#include "services/cli/weights_export.h"
 
 namespace {
 
@@ -36,6 +37,7 @@ int main(int argc, char** argv) {
   atelier::cli::AddPredictCommand(app, context);
   atelier::cli::AddServeCommand(app, context);
   atelier::cli::AddWeightsCommands(app, &context.exit_code);
+  atelier::cli::AddWeightsExport(app, context);
   atelier::cli::AddModelCommands(app, context);
   atelier::cli::AddDataCommands(app, context);
   atelier::cli::AddRunsCommands(app, context);

@@ -74,37 +74,52 @@ struct Written {
   int64_t parameters = 0;
 };
 
+// float32 in the target's layout.
+absl::StatusOr<TensorBytes> ReadMapped(const MappedTensor& tensor) {
+  auto bytes = tensor.source.read();
+  if (!bytes.ok()) {
+    return Annotate(bytes.status(), absl::StrCat("tensor \"", tensor.source.name, "\""));
+  }
+  if (!tensor.permutation.empty()) {
+    bytes->owned = PermuteFloat32(bytes->bytes(), tensor.source.shape, tensor.permutation);
+  }
+  const nn::TensorView view{nn::DType::kF32, tensor.target_shape, bytes->bytes()};
+  if (nn::HasNonFinite(view)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("tensor \"", tensor.source.name, "\" contains NaN or infinity"));
+  }
+  return bytes;
+}
+
+// One tensor in memory at a time.
 absl::StatusOr<Written> WriteTensors(const Mapping& mapping, const InputFile& input,
                                      const std::string& sha256,
                                      const std::filesystem::path& output) {
-  std::vector<TensorBytes> buffers;
-  buffers.reserve(mapping.tensors.size());  // the views point into them
-  std::map<std::string, nn::TensorView> views;
-  Written written;
+  std::map<std::string, const MappedTensor*> in_order;
+  std::map<std::string, nn::TensorLayout> layouts;
   for (const MappedTensor& tensor : mapping.tensors) {
-    auto bytes = tensor.source.read();
-    if (!bytes.ok()) {
-      return Annotate(bytes.status(), absl::StrCat("tensor \"", tensor.source.name, "\""));
-    }
-    if (!tensor.permutation.empty()) {
-      bytes->owned = PermuteFloat32(bytes->bytes(), tensor.source.shape, tensor.permutation);
-    }
-    buffers.push_back(*std::move(bytes));
-    const nn::TensorView view{nn::DType::kF32, tensor.target_shape, buffers.back().bytes()};
-    if (nn::HasNonFinite(view)) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("tensor \"", tensor.source.name, "\" contains NaN or infinity"));
-    }
-    written.parameters += static_cast<int64_t>(view.bytes.size() / sizeof(float));
-    views.emplace(tensor.target, view);
+    in_order[tensor.target] = &tensor;
+    layouts[tensor.target] = {nn::DType::kF32, tensor.target_shape};
   }
-  const std::string bytes = nn::SerializeSafetensors(views, {{"format", "atelier-weights-1"},
-                                                             {"backbone", mapping.backbone},
-                                                             {"source", input.name()},
-                                                             {"source_sha256", sha256}});
-  written.sha256 = Sha256Hex(bytes);
-  written.bytes = bytes.size();
-  ATELIER_RETURN_IF_ERROR(WriteFileAtomically(output, bytes));
+  ATELIER_ASSIGN_OR_RETURN(const auto file, AtomicFileWriter::Create(output));
+  Sha256 digest;
+  Written written;
+  const auto append = [&](std::string_view bytes) {
+    digest.Update(bytes);
+    written.bytes += bytes.size();
+    return file->Append(bytes);
+  };
+  ATELIER_RETURN_IF_ERROR(append(nn::SafetensorsHeader(layouts, {{"format", "atelier-weights-1"},
+                                                                 {"backbone", mapping.backbone},
+                                                                 {"source", input.name()},
+                                                                 {"source_sha256", sha256}})));
+  for (const auto& [target, tensor] : in_order) {
+    ATELIER_ASSIGN_OR_RETURN(const TensorBytes bytes, ReadMapped(*tensor));
+    written.parameters += static_cast<int64_t>(bytes.bytes().size() / sizeof(float));
+    ATELIER_RETURN_IF_ERROR(append(bytes.bytes()));
+  }
+  ATELIER_RETURN_IF_ERROR(file->Commit());
+  written.sha256 = digest.FinishHex();
   return written;
 }
 

@@ -39,9 +39,9 @@ struct ConvertReport {
   int64_t parameters = 0;
 };
 
-// Writes float32 safetensors atomically; without success nothing appears at options.output. Uses
-// at most about twice the weights' bytes of memory. FailedPrecondition: right format, wrong
-// architecture; InvalidArgument: damaged, refused, NaN or Inf.
+// Writes float32 safetensors atomically; without success nothing appears at options.output. Holds
+// the mapped input and one tensor (twice, when it is permuted) in memory. FailedPrecondition: right
+// format, wrong architecture; InvalidArgument: damaged, refused, NaN or Inf.
 absl::StatusOr<ConvertReport> Convert(const ConvertOptions& options);
 
 std::string ReportAsJson(const ConvertReport& report);

@@ -7,8 +7,10 @@
 #include <string>
 
 #include "CLI/CLI.hpp"
+#include "common/base/files.h"
 #include "services/cli/convert/converter.h"
 #include "services/cli/convert/limits.h"
+#include "services/cli/export/keras_export.h"
 
 namespace atelier::convert {
 namespace {
@@ -18,6 +20,8 @@ struct Flags {
   bool json = false;
   bool list = false;
   bool no_head = false;
+  bool to_keras = false;
+  bool notebook = false;
 };
 
 int Fail(const absl::Status& status) {
@@ -42,10 +46,22 @@ int List(const Flags& flags) {
   return 0;
 }
 
+int ToKeras(const Flags& flags) {
+  auto bytes = ReadFile(flags.convert.path);
+  if (!bytes.ok()) return Fail(bytes.status());
+  const auto weights =
+      exporting::ReadWeights(*std::move(bytes), {flags.convert.backbone, !flags.no_head});
+  if (!weights.ok()) return Fail(weights.status());
+  const absl::Status written =
+      exporting::ExportKeras(*weights, !flags.notebook, flags.convert.output);
+  return written.ok() ? 0 : Fail(written);
+}
+
 int Run(Flags flags) {
   std::signal(SIGXFSZ, SIG_IGN);  // a full quota is an error of write(2), with its message
   if (const absl::Status limited = Limit(flags); !limited.ok()) return Fail(limited);
   if (flags.list) return List(flags);
+  if (flags.to_keras) return ToKeras(flags);
   flags.convert.head = !flags.no_head;
   const auto report = Convert(flags.convert);
   if (!report.ok()) return Fail(report.status());
@@ -72,6 +88,10 @@ int Main(int argc, char** argv) {
   app.add_flag("--no-head", flags.no_head, "Leave out a head (the dense layers) that is there");
   app.add_flag("--json", flags.json, "One JSON document on standard output");
   app.add_flag("--list", flags.list, "Only list what is in SRC")->excludes(output);
+  app.add_flag("--to-keras", flags.to_keras,
+               "The other way: SRC is Atelier's safetensors, --output X.weights.h5 or X.keras");
+  app.add_flag("--notebook", flags.notebook,
+               "With --to-keras: the weights are used with preprocessing `notebook`");
   try {
     app.parse(argc, argv);
     flags.convert.path = source.empty() ? wheel : source;

@@ -116,8 +116,12 @@ TEST_F(TorchTest, AnswersADamagedMemberAndAMissingStorage) {
   WriteZip(path_, {{"a/data.pkl", StateDictPickle(tensors)}});
   EXPECT_THAT(ConvertFile(path_), StatusIs(kInvalid, HasSubstr("missing")));
   tensors[0].storage.resize(tensors[0].storage.size() - 1);
-  WriteZip(path_, {{"a/data.pkl", StateDictPickle(TorchTensors(graph_))},
-                   {"a/data/0", FloatBytes(tensors[0].storage)}});
+  std::vector<std::pair<std::string, std::string>> members = {
+      {"a/data.pkl", StateDictPickle(TorchTensors(graph_))}};
+  for (size_t i = 0; i < tensors.size(); ++i) {
+    members.emplace_back("a/data/" + std::to_string(i), FloatBytes(tensors[i].storage));
+  }
+  WriteZip(path_, members);
   EXPECT_THAT(ConvertFile(path_), StatusIs(kInvalid, HasSubstr("truncated")));
 }
 

@@ -1,0 +1,170 @@
+#!/usr/bin/env python3
+"""Holds what `atelier weights export` writes against other readers' answers: Keras 3 (from PyPI, any
+backend), onnx' checker and shape inference, onnxruntime and OpenVINO.
+
+Usage: KERAS_BACKEND=jax check_exports.py [--atelier build/bin/atelier] [--size 96] [BACKBONE…]
+Needs numpy, keras with a backend, onnx, onnxruntime, openvino. Weights are random; for each backbone
+(default: all) with a head: .weights.h5 as the printed Python loads it, .keras, and ONNX plain, folded,
+NHWC with preprocessing and dynamic batch; EfficientNets once more with ImageNet's statistics inside.
+Fails when a probability differs by more than 1e-4, or a pooled feature by more than 2e-4 of the largest.
+"""
+import argparse
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+os.environ.setdefault("KERAS_BACKEND", "jax")
+import keras  # noqa: E402
+import numpy as np  # noqa: E402
+import onnx  # noqa: E402
+import onnxruntime  # noqa: E402
+import openvino  # noqa: E402
+
+PROBS, GAP = 1e-4, 2e-4
+HEAD = (12, 5)
+
+
+def run(atelier, *words):
+    done = subprocess.run([atelier, *map(str, words)], capture_output=True, text=True)
+    if done.returncode != 0:
+        sys.exit(f"{words}: {done.stderr}")
+    return done.stdout
+
+
+def write_safetensors(path, tensors, metadata):
+    header, offset = {"__metadata__": metadata}, 0
+    for name in sorted(tensors):
+        n = tensors[name].nbytes
+        header[name] = {"dtype": "F32", "shape": list(tensors[name].shape), "data_offsets": [offset, offset + n]}
+        offset += n
+    text = json.dumps(header).encode()
+    with open(path, "wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        for name in sorted(tensors):
+            file.write(tensors[name].tobytes())
+
+
+def random_weights(atelier, name, imagenet_statistics):
+    rng = np.random.default_rng(len(name))
+    shown = json.loads(run(atelier, "model", "show", name, "--json"))
+    tensors = {}
+    for layer in shown["layers"]:
+        for variable in layer["variables"]:
+            leaf, shape = variable["name"].rsplit("/", 1)[1], variable["shape"]
+            noise = rng.uniform(-1, 1, shape)
+            if leaf in ("gamma", "moving_variance", "variance"):
+                noise = 1 + 0.3 * noise
+            elif leaf in ("beta", "bias", "moving_mean", "mean"):
+                noise = 0.1 * noise
+            elif leaf == "count":
+                noise = np.array(7.0)
+            else:  # keeps the variance through a ReLU
+                noise = noise * np.sqrt(6 / np.prod(shape[1:]))
+            if leaf == "variance" and imagenet_statistics:
+                noise = np.array([0.229, 0.224, 0.225])
+            tensors["backbone/" + variable["name"]] = np.asarray(noise, "<f4")
+    width = shown["features"]
+    for layer, units in zip(("dense", "predictions"), HEAD):
+        tensors[f"head/{layer}/kernel"] = rng.uniform(-1, 1, (units, width)).astype("<f4") / np.float32(np.sqrt(width))
+        tensors[f"head/{layer}/bias"] = rng.uniform(-0.1, 0.1, units).astype("<f4")
+        width = units
+    return tensors
+
+
+class Subject:
+    def __init__(self, options, folder, name, imagenet_statistics=False):
+        self.atelier, self.folder, self.name, self.size = options.atelier, folder, name, options.size
+        self.weights = folder / "w.safetensors"
+        write_safetensors(self.weights, random_weights(self.atelier, name, imagenet_statistics), {"backbone": name})
+        self.pixels = np.random.default_rng(3).integers(0, 256, (3, self.size, self.size, 3), np.uint8)
+        np.save(folder / "x.npy", self.pixels)
+        self.expected = {layer: self.forward(layer) for layer in ("gap", "probs")}
+        self.worst = {}
+
+    def forward(self, layer):
+        run(self.atelier, "model", "forward", "--weights", self.weights, "--head", "--input", self.folder / "x.npy",
+            "--layer", layer, "--output", self.folder / "y.npy")
+        return np.load(self.folder / "y.npy")
+
+    def export(self, file, *words):
+        told = json.loads(run(self.atelier, "weights", "export", self.weights, "--output", self.folder / file,
+                              "--size", self.size, "--json", *words))
+        return self.folder / file, told
+
+    def preprocessed(self, told):
+        mean, divisor = (np.array(json.loads(part), np.float32) for part in
+                         told["input"].replace("(x - ", "").split(") / "))
+        return (self.pixels.astype(np.float32) - mean) / divisor
+
+    def compare(self, what, layer, ours):
+        expected = self.expected[layer]
+        assert ours.shape == expected.shape, (what, ours.shape, expected.shape)
+        difference = float(np.abs(ours - expected).max())
+        if layer == "gap":
+            difference /= float(np.abs(expected).max())
+        self.worst[what] = difference
+        assert difference <= (GAP if layer == "gap" else PROBS), (self.name, what, difference)
+
+    def keras(self):
+        path, told = self.export("m.keras")
+        self.compare(".keras", "probs", keras.models.load_model(path).predict(self.preprocessed(told), verbose=0))
+        path, told = self.export("m.weights.h5")
+        if "has no" in told["python"]:
+            return
+        scope = {}
+        exec(told["python"], scope)  # the lines a user is given
+        self.compare(".weights.h5", "probs", scope["model"].predict(self.preprocessed(told), verbose=0))
+        path, told = self.export("b.weights.h5", "--no-head")
+        exec(told["python"], scope)
+        features = scope["model"].predict(self.preprocessed(told), verbose=0)
+        self.compare(".weights.h5 backbone", "gap", features.mean((1, 2)))
+
+    def onnx(self, what, layer, *words):
+        path, told = self.export("m.onnx", *words)
+        model = onnx.load(path)
+        onnx.checker.check_model(model, full_check=True)
+        inferred = onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
+        known = {value.name for value in inferred.graph.value_info} | {value.name for value in model.graph.output}
+        made = {name for node in model.graph.node for name in node.output}
+        assert made <= known, f"no shape for {sorted(made - known)[:3]}"
+        x = self.pixels if "--with-preprocessing" in words else self.preprocessed(told)
+        if "nhwc" not in words:
+            x = np.ascontiguousarray(x.transpose(0, 3, 1, 2))
+        quiet = onnxruntime.SessionOptions()
+        quiet.log_severity_level = 3
+        session = onnxruntime.InferenceSession(path, quiet, providers=["CPUExecutionProvider"])
+        name = session.get_inputs()[0].name
+        assert session.get_outputs()[0].name == {"gap": "gap", "probs": "probabilities"}[layer]
+        self.compare(f"onnxruntime {what}", layer, session.run(None, {name: x})[0])
+        # float32: OpenVINO may otherwise choose bf16 where the processor has it.
+        compiled = openvino.Core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+        self.compare(f"openvino {what}", layer, compiled(x)[0])
+
+    def check(self):
+        self.keras()
+        self.onnx("plain", "probs", "--batch", 3)
+        self.onnx("folded", "probs", "--fold")
+        self.onnx("pixels nhwc", "probs", "--layout", "nhwc", "--with-preprocessing")
+        self.onnx("backbone", "gap", "--no-head", "--layout", "nhwc")
+        worst = max(self.worst, key=self.worst.get)
+        print(f"{self.name:<20} {len(self.worst):>2} readings agree, worst {self.worst[worst]:.1e} ({worst})", flush=True)
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--atelier", default=str(pathlib.Path(__file__).parents[2] / "build/bin/atelier"))
+    parser.add_argument("--size", type=int, default=96)
+    parser.add_argument("backbones", nargs="*")
+    options = parser.parse_args()
+    names = options.backbones or [row["name"] for row in json.loads(run(options.atelier, "model", "list", "--json"))]
+    for name in names:
+        for imagenet_statistics in (False, True) if name.startswith("efficientnet_b") else (False,):
+            with tempfile.TemporaryDirectory() as folder:
+                Subject(options, pathlib.Path(folder), name, imagenet_statistics).check()
+
+
+if __name__ == "__main__":
+    main()
