@@ -1,0 +1,96 @@
+"""Tables of results: ratios, Markdown, JSON."""
+import dataclasses
+import json
+import pathlib
+
+
+@dataclasses.dataclass
+class Row:
+    engine: str
+    ours: bool
+    values: list  # one a round; the best counts
+    failure: str | None = None
+    disturbed: float = 0.0  # part of the machine that others had in the worst round
+
+
+@dataclasses.dataclass
+class Table:
+    name: str
+    title: str
+    unit: str
+    rows: list
+    lower_is_better: bool = False
+    note: str = ""
+
+    def best(self, row):
+        if not row.values:
+            return None
+        return min(row.values) if self.lower_is_better else max(row.values)
+
+    def best_peer(self):
+        values = [self.best(row) for row in self.rows if not row.ours and row.values]
+        return (min(values) if self.lower_is_better else max(values)) if values else None
+
+    def ratio(self, row):
+        """How many times as good as the best peer."""
+        value, peer = self.best(row), self.best_peer()
+        if not value or not peer:
+            return None
+        return peer / value if self.lower_is_better else value / peer
+
+
+def rows_of(engines, key=None):
+    """Rows of engines whose values are numbers, or dictionaries of which `key` is wanted."""
+    def number(value):
+        return value[key] if isinstance(value, dict) else value
+    return [Row(engine.name, engine.ours,
+                [number(value) for value in engine.values if not isinstance(value, dict) or key in value], engine.failure)
+            for engine in engines]
+
+
+def digits(value):
+    if value is None:
+        return "–"
+    for limit, form in ((100, "{:,.0f}"), (10, "{:.1f}"), (0.1, "{:.2f}")):
+        if abs(value) >= limit:
+            return form.format(value)
+    return f"{value:.4f}"
+
+
+def markdown(machine, tables):
+    lines = [f"{machine['processor']}, {machine['cores']} cores, {machine['when']}, commit {machine['commit']}; "
+             f"`bash tests/bench/run.sh`. Best of {machine['rounds']} interleaved rounds.", ""]
+    for table in tables:
+        lines += [f"### {table.title}", "", f"| engine | {table.unit} | times the best peer |", "|---|---:|---:|"]
+        for row in sorted(table.rows, key=lambda row: (table.best(row) or 0) * (1 if table.lower_is_better else -1)):
+            name = f"**{row.engine}**" if row.ours else row.engine
+            ratio = table.ratio(row)
+            value = f"failed: {row.failure}" if row.failure else digits(table.best(row))
+            lines.append(f"| {name} | {value} | {'–' if ratio is None else f'{ratio:.2f}'} |")
+        disturbed = max((row.disturbed for row in table.rows), default=0)
+        if disturbed > 0.05:
+            lines += ["", f"Others had up to {disturbed:.0%} of the machine."]
+        lines += ["", *([table.note, ""] if table.note else [])]
+    return "\n".join(lines)
+
+
+def merged(name, title, tables):
+    """Tables of two engines each as rows of one: the ratio says how many times as fast ours is."""
+    rows = []
+    for table in tables:
+        ours = next(row for row in table.rows if row.ours)
+        ratio = table.ratio(ours)
+        rows.append(Row(f"{table.title}: {digits(table.best(ours))} {table.unit}, peer {digits(table.best_peer())} {table.unit}",
+                        True, [ratio] if ratio else []))
+    return Table(name, title, "times as fast", rows)
+
+
+def write(folder, machine, tables):
+    folder = pathlib.Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    document = {**machine, "tables": [
+        {**dataclasses.asdict(table),
+         "rows": [{**dataclasses.asdict(row), "best": table.best(row), "times_the_best_peer": table.ratio(row)}
+                  for row in table.rows]} for table in tables]}
+    (folder / "bench.json").write_text(json.dumps(document, indent=1) + "\n")
+    (folder / "bench.md").write_text(markdown(machine, tables))
