@@ -2,6 +2,7 @@
 // from the middle and from another replica; a consumer that stops reading harms nobody.
 #include <gmock/gmock.h>
 
+#include <algorithm>
 #include <chrono>
 #include <fstream>
 #include <memory>
@@ -156,11 +157,11 @@ TEST_F(BatchStreamsTest, AConsumerThatStopsReadingLeavesMemoryFlatAndOthersAtThe
     EXPECT_EQ(Epoch(address, plan, epoch).size(), kSteps);
     return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   };
-  // Three that stop after their first batch: in the epoch the others begin with, in a later one, in
-  // one that nobody else reads. Each on a connection of its own.
+  // Three that stop after their first batch, in the epoch that others begin with and in two that
+  // nobody else reads. Each on a connection of its own.
   std::vector<std::unique_ptr<BatchSource>> sources;
   std::vector<std::unique_ptr<BatchStream>> stalled;
-  for (const int epoch : {0, 7, 1000}) {
+  for (const int epoch : {0, 1000, 1001}) {
     sources.push_back(BatchSource::Create(rpc::MakeTcpChannelFactory(), {Address(*server)}));
     stalled.push_back(sources.back()->Open(plan, epoch, 0));
     ASSERT_OK_AND_ASSIGN(std::optional<v1::Batch> only, stalled.back()->Next());
@@ -171,20 +172,23 @@ TEST_F(BatchStreamsTest, AConsumerThatStopsReadingLeavesMemoryFlatAndOthersAtThe
   seconds_of_an_epoch(*server, 0);
   const int64_t before = ResidentBytes();
 
-  double alone = 1e9;
-  double beside_stalled = 1e9;
+  // Rounds of both, in turn: what slows the machine down slows both, so the usual ratio tells.
+  std::vector<double> ratios;
+  const auto usual_ratio = [&] {
+    std::nth_element(ratios.begin(), ratios.begin() + ratios.size() / 2, ratios.end());
+    return ratios[ratios.size() / 2];
+  };
   int64_t streamed = 0;
-  // Best of several, in turn: both numbers settle at what the machine can do.
-  for (int round = 1; round <= 400; ++round) {
-    alone = std::min(alone, seconds_of_an_epoch(*free_server, round));
-    beside_stalled = std::min(beside_stalled, seconds_of_an_epoch(*server, round));
+  for (int round = 1; round <= 300; ++round) {
+    const double alone = seconds_of_an_epoch(*free_server, round);
+    ratios.push_back(seconds_of_an_epoch(*server, round) / alone);
     streamed += kSteps * int64_t{kBatch} * kSize * kSize * 3;
     EXPECT_LE(server->stats().window_bytes, kWindow);
     EXPECT_LE(ResidentBytes() - before, kWindow) << "after " << streamed / kMiB << " MiB";
-    if (round >= 20 && beside_stalled <= 1.05 * alone) break;
+    if (round >= 20 && usual_ratio() <= 1.05) break;
   }
   EXPECT_GE(streamed, 256 * kMiB);
-  EXPECT_LE(beside_stalled, 1.05 * alone);
+  EXPECT_LE(usual_ratio(), 1.05);
   // The stalled ones lost nothing: what they go on with is the rest of their epoch.
   const std::vector<std::string> whole = Epoch(Address(*free_server), plan, 0);
   EXPECT_THAT(Rest(*stalled[0]), ElementsAreArray(whole.begin() + 1, whole.end()));
