@@ -7,7 +7,7 @@
 #include "common/base/logging.h"
 #include "common/nn/calm_openmp.h"
 #include "services/cli/command.h"
-#include "services/cli/weights_commands.h"
+#include "services/cli/weights/commands.h"
 #include "services/cli/weights_export.h"
 
 namespace {

@@ -20,7 +20,7 @@
 #include "services/cli/model_commands.h"
 #include "services/cli/model_input.h"
 #include "services/cli/run_json.h"
-#include "services/cli/weights_process.h"
+#include "services/cli/weights/helper_process.h"
 
 namespace atelier::cli {
 namespace {

@@ -9,7 +9,7 @@
 #include "services/cli/model_commands.h"
 #include "services/cli/model_summary.h"
 #include "services/cli/run_json.h"
-#include "services/cli/weights_store.h"
+#include "services/cli/weights/store.h"
 
 namespace atelier::cli {
 namespace {
@@ -17,7 +17,7 @@ namespace {
 // "cached", "to fetch", or "none": then only a user's own file will do.
 std::string WeightsAtHand(const nn::BackboneInfo& info) {
   if (HaveWeights(info.id)) return "cached";
-  return FindWeightsSource(info.id).ok() ? "to fetch" : "none";
+  return CanFetchWeights(info.id) ? "to fetch" : "none";
 }
 
 int List(int size, bool json) {

@@ -9,7 +9,8 @@
 #include "common/nn/catalog.h"
 #include "services/cli/command.h"
 #include "services/cli/recipe.h"
-#include "services/cli/weights_store.h"
+#include "services/cli/weights/progress_line.h"
+#include "services/cli/weights/store.h"
 
 namespace atelier::cli {
 namespace {
@@ -30,13 +31,13 @@ void SetMembers(const std::vector<std::string>& backbones, v1::RunPlan& plan) {
 
 bool NeedsWeights(const v1::MemberSpec& member) {
   const auto info = nn::FindBackbone(member.backbone());
-  return info.ok() && info->has_imagenet_weights && member.initial_weights_digest().empty();
+  return info.ok() && member.initial_weights_digest().empty() &&
+         (info->has_imagenet_weights || CanFetchWeights(info->id));
 }
 
 absl::StatusOr<std::filesystem::path> Ensure(const v1::MemberSpec& member,
                                              const TrainOptions& options) {
-  return EnsureWeights(
-      member.backbone(), [](std::string_view line) { Say(line); }, options.offline);
+  return EnsureWeights(member.backbone(), PrintWeightsProgress("atelier: "), options.offline);
 }
 
 }  // namespace

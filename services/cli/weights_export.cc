@@ -20,7 +20,7 @@
 #include "services/cli/format.h"
 #include "services/cli/run_directory.h"
 #include "services/cli/run_json.h"
-#include "services/cli/weights_process.h"
+#include "services/cli/weights/helper_process.h"
 #include "services/coordinator/client.h"
 
 namespace atelier::cli {

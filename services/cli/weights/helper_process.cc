@@ -1,4 +1,4 @@
-#include "services/cli/weights_process.h"
+#include "services/cli/weights/helper_process.h"
 
 #include <fcntl.h>
 #include <poll.h>

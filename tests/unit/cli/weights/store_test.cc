@@ -1,5 +1,5 @@
 // The cache, with files at hand and the real atelier-convert; pip is never run.
-#include "services/cli/weights_store.h"
+#include "services/cli/weights/store.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -14,7 +14,7 @@
 #include "common/base/sha256.h"
 #include "common/nn/graph.h"
 #include "nlohmann/json.hpp"
-#include "services/cli/weights_process.h"
+#include "services/cli/weights/catalogue.h"
 #include "tests/testing/status_matchers.h"
 #include "tests/testing/temp_dir.h"
 #include "tests/unit/convert/writers.h"
@@ -86,6 +86,17 @@ TEST_F(WeightsStoreTest, AWheelWithAnotherDigestIsRefused) {
   EXPECT_FALSE(fs::exists(options_.cache / "efficientnet_lite0.safetensors"));
 }
 
+TEST_F(WeightsStoreTest, AMirrorsFolderServesOfflineAndADamagedFileInItIsNamed) {
+  options_.offline = true;
+  options_.mirrors = {dir_.path().string()};
+  const std::string name = "tf_efficientnet_lite0-0aa007d2.pth";
+  fs::rename(lite0_, dir_.path() / name);
+  EXPECT_THAT(FetchWeights("efficientnet_lite0", options_),
+              StatusIs(absl::StatusCode::kFailedPrecondition,
+                       AllOf(HasSubstr(name), HasSubstr("published is 0aa007d2"))));
+  EXPECT_TRUE(fs::exists(dir_.path() / name)) << "a mirror's files are not ours to remove";
+}
+
 TEST_F(WeightsStoreTest, TheWrongArchitectureLeavesNothingBehind) {
   options_.file = lite0_;
   EXPECT_THAT(FetchWeights("xception", options_),
@@ -108,28 +119,6 @@ TEST_F(WeightsStoreTest, ConcurrentFetchesDoNotHurtEachOther) {
   const auto note = nlohmann::json::parse(*ReadFile(options_.cache / "efficientnet_lite0.json"));
   EXPECT_EQ(note["sha256"],
             Sha256Hex(*ReadFile(options_.cache / "efficientnet_lite0.safetensors")));
-}
-
-TEST(WeightsCatalogue, PinsEveryEntry) {
-  ASSERT_FALSE(WeightsCatalogue().empty());
-  for (const WeightsSource& source : WeightsCatalogue()) {
-    EXPECT_TRUE(IsSha256Hex(source.wheel_sha256)) << source.name;
-    EXPECT_TRUE(IsSha256Hex(source.member_sha256)) << source.name;
-    EXPECT_THAT(source.input_range, HasSubstr("x")) << source.name;
-  }
-  EXPECT_THAT(FindWeightsSource("resnet"),
-              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("xception")));
-}
-
-TEST(RunProcess, GivesOutputsAndExitCode) {
-  ASSERT_OK_AND_ASSIGN(const ProcessResult result,
-                       RunProcess({"sh", "-c", "echo out; echo err >&2; exit 3"}));
-  EXPECT_EQ(result.out, "out\n");
-  EXPECT_EQ(result.err, "err\n");
-  EXPECT_EQ(result.exit_code, 3);
-  ASSERT_OK_AND_ASSIGN(const ProcessResult killed, RunProcess({"sh", "-c", "kill -9 $$"}));
-  EXPECT_EQ(killed.exit_code, 137);
-  EXPECT_THAT(RunProcess({"no-such-program-here"}), StatusIs(absl::StatusCode::kNotFound));
 }
 
 }  // namespace
