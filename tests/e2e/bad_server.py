@@ -17,6 +17,7 @@ Range and If-Range. A move is a dictionary:
 import hashlib
 import http.server
 import re
+import ssl
 import threading
 import urllib.parse
 
@@ -24,7 +25,8 @@ PAGE = b"<html>Welcome to the network of this hotel</html>"
 
 
 class BadServer:
-    def __init__(self):
+    def __init__(self, certificate=None):
+        """certificate: a PEM file with key and certificate for 127.0.0.1; then the server speaks TLS."""
         self.files = {}        # path -> bytes
         self.moves = []
         self.requests = []     # {path, range, if_range, status}, in the order of their beginning
@@ -42,9 +44,17 @@ class BadServer:
             def log_message(self, *_):
                 pass
 
-        self.http = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        class Server(http.server.ThreadingHTTPServer):
+            def handle_error(self, *_):
+                pass  # a client that went away is what these tests are about
+
+        self.http = Server(("127.0.0.1", 0), Handler)
         self.http.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self.http.server_address[1]}"
+        if certificate is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate)
+            self.http.socket = context.wrap_socket(self.http.socket, server_side=True)
+        self.url = f"http{'s' if certificate else ''}://127.0.0.1:{self.http.server_address[1]}"
         self.thread = threading.Thread(target=self.http.serve_forever, kwargs={"poll_interval": 0.02})
         self.thread.start()
 

@@ -8,6 +8,7 @@ import math
 import os
 import pathlib
 import random
+import shutil
 import subprocess
 import tempfile
 import unittest
@@ -193,8 +194,9 @@ class WeightsFetch(unittest.TestCase):
 
     def test_servers_that_ignore_ranges_or_send_another_part(self):
         self.server.moves = [{"cut": 10000}, {"whole": True, "cut": 11000}, {"part": 500}]
-        self.fetch()
+        done = self.fetch()
         self.assertEqual(self.ranges(), [None, "bytes=10000-", "bytes=11000-", None])
+        self.assertNotIn("published is", done.stderr)  # noticed before the digest had to
         self.assert_fetched()
 
     def test_without_a_validator_only_a_known_digest_lets_it_go_on(self):
@@ -273,8 +275,29 @@ class WeightsFetch(unittest.TestCase):
         secret = self.root / "secret"
         secret.write_bytes(self.good)
         self.server.moves = [{"redirect": f"file://{secret}"}]
-        self.fetch(code=1)
+        self.assertIn('"file"', self.fetch(code=1).stderr)  # curl's refusal, not ours of the answer
         self.assert_nothing_kept()
+
+    @unittest.skipUnless(shutil.which("openssl"), "no openssl to make a certificate with")
+    def test_no_redirect_leads_from_https_to_http(self):
+        pem = self.root / "server.pem"
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1",
+                        "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1",
+                        "-keyout", str(pem), "-out", str(self.root / "certificate.pem")],
+                       check=True, capture_output=True, timeout=60)
+        pem.write_text(pem.read_text() + (self.root / "certificate.pem").read_text())
+        secure = BadServer(certificate=pem)
+        self.addCleanup(secure.stop)
+        secure.files = {"/good/" + FILE: self.good}
+        mirror = ("--mirror", secure.url + "/good")
+        self.catalogue(urls=[], md5=hashlib.md5(self.good).hexdigest())
+        self.assertIn("certificate", self.fetch(*mirror, code=1).stderr)  # nobody vouches for it
+        self.fetch(*mirror, CURL_CA_BUNDLE=str(self.root / "certificate.pem"))
+        self.assert_fetched()
+        secure.moves = [{"redirect": self.server.url + UPSTREAM}]
+        done = self.fetch(*mirror, "--force", code=1, CURL_CA_BUNDLE=str(self.root / "certificate.pem"))
+        self.assertIn('"http"', done.stderr)
+        self.assertEqual(self.server.requests, [])
 
     def test_a_busy_server_is_asked_again_and_a_missing_file_is_not(self):
         self.server.moves = [{"status": 503}, {"status": 429, "headers": {"Retry-After": "1"}}]
