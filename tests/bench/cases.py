@@ -129,7 +129,7 @@ def coordinator(setting):
 def checkpoints(setting):
     """Whole `atelier train` processes; the second epoch's seconds, with checkpoints each second and with none."""
     some = setting.scratch / "some"
-    for picture in sorted(setting.pictures.glob("*/*.jpg"))[::4]:
+    for picture in sorted(setting.pictures.glob("*/*.jpg"))[::8]:
         (some / picture.parent.name).mkdir(parents=True, exist_ok=True)
         shutil.copy(picture, some / picture.parent.name)
 

@@ -92,6 +92,7 @@ void Register(const char* kernel, const Shape (&shapes)[n], Step step) {
                          "/", own ? "atelier" : "libtorch");
         benchmark::RegisterBenchmark(
             name.c_str(), [=, &shape](benchmark::State& state) { step(state, shape, type, own); })
+            ->MinWarmUpTime(0.05)
             ->UseRealTime()
             ->Unit(benchmark::kMillisecond);
       }

@@ -8,8 +8,9 @@ import pathlib
 import time
 
 DISTURBED = 0.05  # of the machine
-TRIES = 12
-PAUSE_SECONDS = 5
+PAUSE_SECONDS = 2
+# Waiting and measuring again, in all: after that disturbed rounds are taken as they are, and the tables say so.
+patience_seconds = 300.0
 
 
 def _machine():
@@ -50,28 +51,33 @@ class Watch:
         return max(0.0, (busy - self.busy) - (_ours() - self.ours)) / max(1, everything - self.all)
 
 
+def _spend(since):
+    global patience_seconds
+    patience_seconds -= time.monotonic() - since
+
+
 def wait_until_quiet():
-    """At most a minute; returns what others had at last."""
-    for _ in range(TRIES):
-        watch = Watch()
+    """Returns what others had at last."""
+    while True:
+        since, watch = time.monotonic(), Watch()
         time.sleep(1)
         others = watch.others()
-        if others < DISTURBED:
+        if others < DISTURBED or patience_seconds <= 0:
             return others
         time.sleep(PAUSE_SECONDS)
-    return others
+        _spend(since)
 
 
 def undisturbed(measure):
-    """`measure()` and what others had meanwhile; tried again while it was too much, the least disturbed is kept."""
+    """`measure()` and what others had meanwhile; again while that was too much, the least disturbed is kept."""
     best = None
-    for _ in range(TRIES):
-        watch = Watch()
+    while True:
+        since, watch = time.monotonic(), Watch()
         value = measure()
         others = watch.others()
         if best is None or others < best[1]:
             best = (value, others)
-        if others < DISTURBED or value is None:
-            break
+        if others < DISTURBED or value is None or patience_seconds <= 0:
+            return best
+        _spend(since)
         wait_until_quiet()
-    return best

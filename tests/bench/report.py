@@ -21,6 +21,8 @@ class Table:
     rows: list
     lower_is_better: bool = False
     note: str = ""
+    case: str = ""  # the benchmark that made it
+    measured: str = ""  # when, and at which commit
 
     def best(self, row):
         if not row.values:
@@ -58,8 +60,8 @@ def digits(value):
 
 
 def markdown(machine, tables):
-    lines = [f"{machine['processor']}, {machine['cores']} cores, {machine['when']}, commit {machine['commit']}; "
-             f"`bash tests/bench/run.sh`. Best of {machine['rounds']} interleaved rounds.", ""]
+    lines = [f"{machine['processor']}, {machine['cores']} cores; `bash tests/bench/run.sh`. Best of {machine['rounds']} "
+             "interleaved rounds.", ""]
     for table in tables:
         lines += [f"### {table.title}", "", f"| engine | {table.unit} | times the best peer |", "|---|---:|---:|"]
         for row in sorted(table.rows, key=lambda row: (table.best(row) or 0) * (1 if table.lower_is_better else -1)):
@@ -68,9 +70,8 @@ def markdown(machine, tables):
             value = f"failed: {row.failure}" if row.failure else digits(table.best(row))
             lines.append(f"| {name} | {value} | {'–' if ratio is None else f'{ratio:.2f}'} |")
         disturbed = max((row.disturbed for row in table.rows), default=0)
-        if disturbed > 0.05:
-            lines += ["", f"Others had up to {disturbed:.0%} of the machine."]
-        lines += ["", *([table.note, ""] if table.note else [])]
+        others = f" Others had up to {disturbed:.0%} of the machine in a round." if disturbed > 0.05 else ""
+        lines += ["", f"{table.note} Measured {table.measured}.{others}".strip(), ""]
     return "\n".join(lines)
 
 
@@ -94,3 +95,19 @@ def write(folder, machine, tables):
                   for row in table.rows]} for table in tables]}
     (folder / "bench.json").write_text(json.dumps(document, indent=1) + "\n")
     (folder / "bench.md").write_text(markdown(machine, tables))
+
+
+def read(folder, machine, replaced):
+    """The tables that an earlier run on this machine left in the folder, but those whose case is measured anew."""
+    file = pathlib.Path(folder) / "bench.json"
+    if not file.exists():
+        return []
+    document = json.loads(file.read_text())
+    if document["processor"] != machine["processor"] or document["rounds"] != machine["rounds"]:
+        return []
+    known = {field.name for field in dataclasses.fields(Row)}
+    tables = []
+    for table in document["tables"]:
+        rows = [Row(**{key: value for key, value in row.items() if key in known}) for row in table.pop("rows")]
+        tables.append(Table(rows=rows, **table))
+    return [table for table in tables if table.case not in replaced]
