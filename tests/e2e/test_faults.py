@@ -94,6 +94,11 @@ class Faults(unittest.TestCase):
             self.assertTrue(path.is_file(), f"acknowledged checkpoint {digest} is lost")
             self.assertEqual(sha256(path), digest)
 
+    def wait_for_data(self, fleet):
+        """Until the data-service has registered again, or the coordinator is dead."""
+        cluster.wait_for("the data-service registers", lambda: fleet.coordinator.process.poll() is not None or
+                         fleet.atelier("data", "inspect", ".", check=False).returncode == 0, 60)
+
     def check_failed_syncs(self, name, traced, died):
         """A file whose fsync failed is neither published nor synced again; one of the database ends the process."""
         lines = traced.splitlines()
@@ -122,6 +127,7 @@ class Faults(unittest.TestCase):
             fleet.coordinator.wrapper = ["strace", "-D", "-f", "-y", "-qq", "-s", "400", "-o", str(trace), "-e",
                                          f"trace={calls},rename,renameat,renameat2", "-e", f"inject={injection}"]
             fleet.coordinator.start()
+            self.wait_for_data(fleet)
             process = fleet.start_train("--out", folder / "run", *TRAIN)
             self.addCleanup(lambda: process.poll() is None and (process.kill(), process.wait()))
             died = False
@@ -146,6 +152,7 @@ class Faults(unittest.TestCase):
                                                     "--coordinator", fleet.coordinator.address],
                                                    stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
                     else:
+                        self.wait_for_data(fleet)
                         process = fleet.start_train("--out", folder / "run", *TRAIN)
             self.check_end(fleet, process, name)
         shutil.rmtree(folder)
