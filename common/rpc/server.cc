@@ -4,23 +4,26 @@
 #include <grpcpp/grpcpp.h>
 #include <grpcpp/health_check_service_interface.h>
 #include <grpcpp/resource_quota.h>
+#include <grpcpp/support/server_interceptor.h>
+#include <unistd.h>
 
 #include <mutex>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "common/base/logging.h"
 #include "common/base/status.h"
 #include "common/concurrency/mutex.h"
+#include "common/rpc/health.h"
 #include "common/rpc/http_server.h"
+#include "common/rpc/watchdog.h"
 
 namespace atelier::rpc {
 namespace {
 
 constexpr int kHttpPortOffset = 1000;
-constexpr int kKeepaliveTimeMs = 30'000;
-constexpr int kKeepaliveTimeoutMs = 10'000;
-constexpr int kMinPingIntervalMs = 20'000;
-constexpr int kHandshakeTimeoutMs = 5'000;
+// Not zero: the supervisor starts the service again.
+constexpr int kUnansweredExitCode = 1;
 
 std::string HostOf(const std::string& listen) {
   const size_t colon = listen.rfind(':');
@@ -51,20 +54,62 @@ void ApplyLimits(const ServerOptions& options, grpc::ServerBuilder& builder) {
   builder.SetResourceQuota(
       grpc::ResourceQuota("atelier").Resize(static_cast<size_t>(options.resource_quota_bytes)));
   builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, options.max_concurrent_streams);
-  builder.AddChannelArgument(GRPC_ARG_MAX_CONNECTION_IDLE_MS,
-                             static_cast<int>(options.connection_idle.count()));
-  builder.AddChannelArgument(GRPC_ARG_MAX_CONNECTION_AGE_MS,
-                             static_cast<int>(options.connection_age.count()));
-  builder.AddChannelArgument(GRPC_ARG_MAX_CONNECTION_AGE_GRACE_MS,
-                             static_cast<int>(options.connection_age_grace.count()));
-  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, kKeepaliveTimeMs);
-  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kKeepaliveTimeoutMs);
-  builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS,
-                             kMinPingIntervalMs);
+  const auto set = [&](const char* argument, std::chrono::milliseconds value) {
+    builder.AddChannelArgument(argument, static_cast<int>(value.count()));
+  };
+  set(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, options.handshake);
+  set(GRPC_ARG_MAX_CONNECTION_IDLE_MS, options.connection_idle);
+  set(GRPC_ARG_MAX_CONNECTION_AGE_MS, options.connection_age);
+  set(GRPC_ARG_MAX_CONNECTION_AGE_GRACE_MS, options.connection_age_grace);
+  set(GRPC_ARG_KEEPALIVE_TIME_MS, options.keepalive);
+  set(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, options.keepalive_timeout);
+  set(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, options.min_ping_interval);
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
-  builder.AddChannelArgument(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, kHandshakeTimeoutMs);
   // The default lets a second process bind the same port and take half of the connections.
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
+}
+
+// A request whose bytes are no message of its method: gRPC answers as if there were no such method.
+// Not for streams of requests, where it takes such bytes for the stream's end.
+class RefuseGarbage final : public grpc::experimental::Interceptor {
+ public:
+  void Intercept(grpc::experimental::InterceptorBatchMethods* methods) override {
+    using Point = grpc::experimental::InterceptionHookPoints;
+    if (methods->QueryInterceptionHookPoint(Point::POST_RECV_MESSAGE)) {
+      garbage_ = methods->GetRecvMessage() == nullptr;
+    }
+    if (garbage_ && methods->QueryInterceptionHookPoint(Point::PRE_SEND_STATUS)) {
+      methods->ModifySendStatus({grpc::StatusCode::INVALID_ARGUMENT,
+                                 "the request's bytes are no message of this method"});
+    }
+    methods->Proceed();
+  }
+
+ private:
+  bool garbage_ = false;
+};
+
+class RefuseGarbageFactory final : public grpc::experimental::ServerInterceptorFactoryInterface {
+ public:
+  grpc::experimental::Interceptor* CreateServerInterceptor(
+      grpc::experimental::ServerRpcInfo* info) override {
+    using Type = grpc::experimental::ServerRpcInfo::Type;
+    const bool one_request = info->type() == Type::UNARY || info->type() == Type::SERVER_STREAMING;
+    return one_request ? new RefuseGarbage : nullptr;  // owned by gRPC
+  }
+};
+
+// Where this process reaches its own listener.
+std::string OwnAddress(const std::string& listen, int port) {
+  std::string host = HostOf(listen);
+  if (host == "0.0.0.0" || host.empty() || host == "*") host = "127.0.0.1";
+  if (host == "[::]") host = "[::1]";
+  return absl::StrCat(host, ":", port);
+}
+
+[[noreturn]] void EndProcess() {
+  LogError("ending: a restart answers new connections again");
+  ::_exit(kUnansweredExitCode);  // destructors would wait for a server that hangs
 }
 
 class RpcServerImpl final : public RpcServer {
@@ -84,6 +129,10 @@ class RpcServerImpl final : public RpcServer {
       builder.AddListeningPort(options.listen, grpc::InsecureServerCredentials(), &port_);
     }
     for (grpc::Service* service : services) builder.RegisterService(service);
+    std::vector<std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface>>
+        interceptors;
+    interceptors.push_back(std::make_unique<RefuseGarbageFactory>());
+    builder.experimental().SetInterceptorCreators(std::move(interceptors));
     server_ = builder.BuildAndStart();
     if (server_ == nullptr || (!options.in_process_only && port_ == 0)) {
       return absl::FailedPreconditionError(absl::StrCat(
@@ -96,6 +145,7 @@ class RpcServerImpl final : public RpcServer {
       ATELIER_ASSIGN_OR_RETURN(http_,
                                HttpServer::Start(HostOf(options.listen), wanted, options.metrics));
     }
+    if (options.watchdog.count() > 0 && !options.in_process_only) StartWatchdog(options);
     return absl::OkStatus();
   }
 
@@ -118,6 +168,7 @@ class RpcServerImpl final : public RpcServer {
       }
       stopping_ = true;
     }
+    watchdog_.reset();
     SetServing(false);
     server_->Shutdown(std::chrono::system_clock::now() + grace);
     MutexLock lock(mutex_);
@@ -131,8 +182,24 @@ class RpcServerImpl final : public RpcServer {
   }
 
  private:
+  void StartWatchdog(const ServerOptions& options) {
+    WatchdogOptions watching;
+    watching.limit = options.watchdog;
+    watchdog_ = std::make_unique<Watchdog>(
+        watching,
+        [address = OwnAddress(options.listen, port_)](std::chrono::milliseconds patience) {
+          return AskHealth(address, patience).status();
+        },
+        [limit = options.watchdog, unanswered = options.unanswered](const absl::Status& last) {
+          LogError("new connections were not answered for %d ms (%s)",
+                   static_cast<int>(limit.count()), std::string(last.message()));
+          unanswered ? unanswered() : EndProcess();
+        });
+  }
+
   std::unique_ptr<grpc::Server> server_;
   std::unique_ptr<HttpServer> http_;
+  std::unique_ptr<Watchdog> watchdog_;  // until Shutdown
   int port_ = 0;
   Mutex mutex_;
   CondVar stopped_cv_;

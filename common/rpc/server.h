@@ -29,11 +29,22 @@ struct ServerOptions {
   // No socket at all: reachable only through InProcessChannels (embedded mode).
   bool in_process_only = false;
   int max_receive_bytes = 4 << 20;
-  int max_concurrent_streams = 64;
+  int max_concurrent_streams = 64;  // of one connection; further calls wait at the client
   int64_t resource_quota_bytes = int64_t{512} << 20;
+  std::chrono::milliseconds handshake{5'000};
   std::chrono::milliseconds connection_idle{300'000};
   std::chrono::milliseconds connection_age{1'800'000};
   std::chrono::milliseconds connection_age_grace{60'000};
+  // A peer that answers no ping for `keepalive` + `keepalive_timeout` is gone; one that pings more
+  // often than every `min_ping_interval` is sent away.
+  std::chrono::milliseconds keepalive{30'000};
+  std::chrono::milliseconds keepalive_timeout{10'000};
+  std::chrono::milliseconds min_ping_interval{20'000};
+  // > 0: once a new connection to this server's own port goes unanswered for so long, the process
+  // logs it and ends, so that its supervisor starts a healthy one; `unanswered` replaces the end.
+  // 0: nobody watches.
+  std::chrono::milliseconds watchdog{0};
+  std::function<void()> unanswered;
   // What to serve (a prometheus::Registry is one) at http://HOST:(gRPC port + 1000)/metrics; unset:
   // no HTTP. With port 0 (or when `http_port` >= 0) HTTP listens on http_port (0 = free).
   std::shared_ptr<prometheus::Collectable> metrics;

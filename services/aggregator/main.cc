@@ -2,8 +2,6 @@
 #include <prometheus/registry.h>
 
 #include <CLI/CLI.hpp>
-#include <algorithm>
-#include <cctype>
 #include <cstdio>
 #include <map>
 
@@ -32,17 +30,16 @@ struct Flags {
 
 template <typename Value>
 CLI::Option* Flag(CLI::App& app, const std::string& name, Value& value, const std::string& help) {
-  std::string env = "ATELIER_" + name;
-  for (char& c : env) {
-    c = c == '-' ? '_' : static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
-  }
-  return app.add_option("--" + name, value, help)->envname(env)->capture_default_str();
+  return app.add_option("--" + name, value, help)
+      ->envname(rpc::EnvironmentName("--" + name))
+      ->capture_default_str();
 }
 
 void AddFlags(CLI::App& app, Flags& flags) {
   static const std::map<std::string, LocalMembers> kLocal = {
       {"on", LocalMembers::kFallback}, {"off", LocalMembers::kOff}, {"only", LocalMembers::kOnly}};
   flags.server.listen = "127.0.0.1:7080";
+  flags.server.max_receive_bytes = rpc::kPictureReceiveBytes;
   rpc::AddServerFlags(app, flags.server);
   Flag(app, "http-port", flags.server.http_port, "Port of the metrics; -1: gRPC port + 1000");
   Flag(app, "coordinator", flags.service.coordinator, "HOST:PORT of the coordinator to follow");
@@ -60,6 +57,8 @@ void AddFlags(CLI::App& app, Flags& flags) {
       ->check(CLI::NonNegativeNumber);
   Flag(app, "deadline-ms", flags.deadline_ms, "Deadline of calls that bring none")
       ->check(CLI::PositiveNumber);
+  Flag(app, "max-pictures", flags.service.limits.max_pictures, "Pictures of one request")
+      ->check(CLI::Range(1, RequestLimits().max_pictures));  // trainers take no more
   vision::AddPictureLimitFlags(app, flags.service.limits.picture);
   Flag(app, "drain-ms", flags.drain_ms, "Time running requests get on SIGTERM")
       ->check(CLI::NonNegativeNumber);
@@ -131,7 +130,6 @@ int Run(Flags flags) {
   flags.service.metrics = std::make_shared<prometheus::Registry>();
   flags.server.metrics = flags.service.metrics;
   flags.service.limits.imposed_deadline = std::chrono::milliseconds(flags.deadline_ms);
-  flags.server.max_receive_bytes = rpc::kPictureReceiveBytes;
   return Serve(flags, stop);
 }
 
