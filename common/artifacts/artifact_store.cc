@@ -14,7 +14,8 @@ absl::Status CheckDigest(const std::string& digest) {
 
 absl::Status CheckAnnounced(const std::string& digest, int64_t size) {
   ATELIER_RETURN_IF_ERROR(CheckDigest(digest));
-  if (size < 0 || size > kMaxArtifactBytes) {
+  if (size < 0) return absl::InvalidArgumentError("an artifact's size starts at 0");
+  if (size > kMaxArtifactBytes) {
     return absl::ResourceExhaustedError(
         absl::StrCat("an artifact has at most ", kMaxArtifactBytes, " bytes"));
   }

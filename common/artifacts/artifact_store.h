@@ -65,7 +65,8 @@ std::unique_ptr<ArtifactStore> MakeMemoryStore();
 
 // OK for 64 lower-case hex characters.
 absl::Status CheckDigest(const std::string& digest);
-// What an upload announces: a digest, and 0..kMaxArtifactBytes bytes (else ResourceExhausted).
+// What an upload announces: a digest, and 0..kMaxArtifactBytes bytes; InvalidArgument below 0,
+// ResourceExhausted above.
 absl::Status CheckAnnounced(const std::string& digest, int64_t size);
 
 }  // namespace atelier::artifacts

@@ -6,7 +6,6 @@
 #include "common/rpc/unary.h"
 #include "services/coordinator/plan.h"
 #include "services/coordinator/pull_stream.h"
-#include "services/data/client.h"
 
 namespace atelier::coordinator {
 namespace {
@@ -37,22 +36,29 @@ absl::StatusOr<Pulled<v1::RunEvent>> PullEvents(RunExecutor& executor, const std
 
 }  // namespace
 
-absl::Status CoordinatorServiceImpl::AskDataService(
-    const std::function<absl::Status(const std::string& address)>& ask) {
+absl::Status CoordinatorServiceImpl::AskDataService(const grpc::CallbackServerContext& context,
+                                                    const Ask& ask) {
   const std::vector<std::string> addresses = executor_.DataAddresses();
   if (addresses.empty()) {
     return absl::FailedPreconditionError(
         "no data-service is registered; start atelier-data with --coordinator");
   }
+  data::CallScope scope;
+  scope.parent = &context;
+  // "No deadline" arrives as one that is longer away than any sensible call.
+  if (context.deadline() > std::chrono::system_clock::now() + std::chrono::hours(24)) {
+    scope.timeout = imposed_deadline_;
+  }
   absl::Status status;
   for (const std::string& address : addresses) {
-    status = ask(address);
+    status = ask(*data::DataClient::Create(channels_->Connect(address)), scope);
     if (!absl::IsUnavailable(status)) return status;
   }
   return status;
 }
 
-absl::Status CoordinatorServiceImpl::Submit(const v1::SubmitRunRequest& request,
+absl::Status CoordinatorServiceImpl::Submit(const grpc::CallbackServerContext& context,
+                                            const v1::SubmitRunRequest& request,
                                             v1::SubmitRunResponse& response) {
   const auto earlier = executor_.FindSubmitted(request.request_id(), request.plan());
   if (earlier.ok()) {
@@ -64,11 +70,10 @@ absl::Status CoordinatorServiceImpl::Submit(const v1::SubmitRunRequest& request,
   if (!absl::IsNotFound(earlier.status())) return earlier.status();
   ATELIER_ASSIGN_OR_RETURN(v1::RunPlan plan, CompletePlan(request.plan()));
   v1::DatasetSummary summary;
-  ATELIER_RETURN_IF_ERROR(AskDataService([&](const std::string& address) -> absl::Status {
+  ATELIER_RETURN_IF_ERROR(AskDataService(context, [&](auto& client, auto& scope) -> absl::Status {
     ATELIER_ASSIGN_OR_RETURN(
         data::DatasetDescription description,
-        data::DataClient::Create(channels_->Connect(address))
-            ->Describe(DescribeRequest(plan), [](const v1::DescribeProgress&) {}));
+        client.Describe(DescribeRequest(plan), [](const v1::DescribeProgress&) {}, scope));
     summary = std::move(description.summary);
     return absl::OkStatus();
   }));
@@ -82,8 +87,9 @@ absl::Status CoordinatorServiceImpl::Submit(const v1::SubmitRunRequest& request,
 grpc::ServerUnaryReactor* CoordinatorServiceImpl::SubmitRun(grpc::CallbackServerContext* context,
                                                             const v1::SubmitRunRequest* request,
                                                             v1::SubmitRunResponse* response) {
-  return rpc::RunUnary(context, pool_,
-                       [this, request, response] { return Submit(*request, *response); });
+  return rpc::RunUnary(context, relays_, [this, context, request, response] {
+    return Submit(*context, *request, *response);
+  });
 }
 
 grpc::ServerWriteReactor<v1::RunEvent>* CoordinatorServiceImpl::WatchRun(
@@ -136,30 +142,31 @@ grpc::ServerUnaryReactor* CoordinatorServiceImpl::ListRuns(grpc::CallbackServerC
 }
 
 grpc::ServerWriteReactor<v1::DescribeDatasetResponse>* CoordinatorServiceImpl::InspectDataset(
-    grpc::CallbackServerContext*, const v1::DescribeDatasetRequest* request) {
+    grpc::CallbackServerContext* context, const v1::DescribeDatasetRequest* request) {
   // The whole description is collected first: it is bounded by the manifest, which the data-service
   // holds in memory too.
   auto* stream = new PullStream<v1::DescribeDatasetResponse>(
-      pool_, [this, asked = *request]() -> absl::StatusOr<Pulled<v1::DescribeDatasetResponse>> {
+      relays_,
+      [this, context, asked = *request]() -> absl::StatusOr<Pulled<v1::DescribeDatasetResponse>> {
         Pulled<v1::DescribeDatasetResponse> pulled;
         pulled.ended = true;
-        ATELIER_RETURN_IF_ERROR(AskDataService([&](const std::string& address) -> absl::Status {
-          pulled.messages.clear();
-          ATELIER_ASSIGN_OR_RETURN(data::DatasetDescription description,
-                                   data::DataClient::Create(channels_->Connect(address))
-                                       ->Describe(asked, [&](const v1::DescribeProgress& progress) {
-                                         *pulled.messages.emplace_back().mutable_progress() =
-                                             progress;
-                                       }));
-          *pulled.messages.emplace_back().mutable_summary() = std::move(description.summary);
-          constexpr int kPage = 2000;
-          for (size_t i = 0; i < description.samples.size(); ++i) {
-            if (i % kPage == 0) pulled.messages.emplace_back().mutable_manifest();
-            *pulled.messages.back().mutable_manifest()->add_samples() =
-                std::move(description.samples[i]);
-          }
-          return absl::OkStatus();
-        }));
+        const auto collect = [&](const v1::DescribeProgress& progress) {
+          *pulled.messages.emplace_back().mutable_progress() = progress;
+        };
+        ATELIER_RETURN_IF_ERROR(
+            AskDataService(*context, [&](auto& client, auto& scope) -> absl::Status {
+              pulled.messages.clear();
+              ATELIER_ASSIGN_OR_RETURN(data::DatasetDescription description,
+                                       client.Describe(asked, collect, scope));
+              *pulled.messages.emplace_back().mutable_summary() = std::move(description.summary);
+              constexpr int kPage = 2000;
+              for (size_t i = 0; i < description.samples.size(); ++i) {
+                if (i % kPage == 0) pulled.messages.emplace_back().mutable_manifest();
+                *pulled.messages.back().mutable_manifest()->add_samples() =
+                    std::move(description.samples[i]);
+              }
+              return absl::OkStatus();
+            }));
         return pulled;
       });
   stream->Wake();
@@ -169,10 +176,9 @@ grpc::ServerWriteReactor<v1::DescribeDatasetResponse>* CoordinatorServiceImpl::I
 grpc::ServerUnaryReactor* CoordinatorServiceImpl::PreviewDataset(
     grpc::CallbackServerContext* context, const v1::PreviewRequest* request,
     v1::PreviewResponse* response) {
-  return rpc::RunUnary(context, pool_, [this, request, response] {
-    return AskDataService([&](const std::string& address) -> absl::Status {
-      ATELIER_ASSIGN_OR_RETURN(
-          *response, data::DataClient::Create(channels_->Connect(address))->Preview(*request));
+  return rpc::RunUnary(context, relays_, [this, context, request, response] {
+    return AskDataService(*context, [&](auto& client, auto& scope) -> absl::Status {
+      ATELIER_ASSIGN_OR_RETURN(*response, client.Preview(*request, scope));
       return absl::OkStatus();
     });
   });

@@ -1,21 +1,30 @@
 // Handlers of CoordinatorService: convert in, one call, convert status out.
 #pragma once
 
+#include <chrono>
 #include <memory>
 
 #include "atelier/v1/coordinator.grpc.pb.h"
 #include "common/concurrency/worker_pool.h"
 #include "common/rpc/channel.h"
 #include "services/coordinator/run_executor.h"
+#include "services/data/client.h"
 
 namespace atelier::coordinator {
 
 // Thread-safe. Everything passed in must outlive it.
 class CoordinatorServiceImpl final : public v1::CoordinatorService::CallbackService {
  public:
-  CoordinatorServiceImpl(RunExecutor& executor, WorkerPool& pool,
-                         std::shared_ptr<rpc::ChannelFactory> channels)
-      : executor_(executor), pool_(pool), channels_(std::move(channels)) {}
+  // `relays`: for the calls that wait for a data-service. However many of these hang, everything
+  // else goes on. `imposed_deadline`: theirs when the client brings none.
+  CoordinatorServiceImpl(RunExecutor& executor, WorkerPool& pool, WorkerPool& relays,
+                         std::shared_ptr<rpc::ChannelFactory> channels,
+                         std::chrono::milliseconds imposed_deadline)
+      : executor_(executor),
+        pool_(pool),
+        relays_(relays),
+        channels_(std::move(channels)),
+        imposed_deadline_(imposed_deadline) {}
 
   grpc::ServerUnaryReactor* SubmitRun(grpc::CallbackServerContext* context,
                                       const v1::SubmitRunRequest* request,
@@ -40,13 +49,18 @@ class CoordinatorServiceImpl final : public v1::CoordinatorService::CallbackServ
                                            v1::PreviewResponse* response) override;
 
  private:
-  absl::Status Submit(const v1::SubmitRunRequest& request, v1::SubmitRunResponse& response);
+  using Ask = std::function<absl::Status(data::DataClient& client, const data::CallScope& scope)>;
+
+  absl::Status Submit(const grpc::CallbackServerContext& context,
+                      const v1::SubmitRunRequest& request, v1::SubmitRunResponse& response);
   // Tries the registered data-services until one answers something else than UNAVAILABLE.
-  absl::Status AskDataService(const std::function<absl::Status(const std::string& address)>& ask);
+  absl::Status AskDataService(const grpc::CallbackServerContext& context, const Ask& ask);
 
   RunExecutor& executor_;
   WorkerPool& pool_;
+  WorkerPool& relays_;
   const std::shared_ptr<rpc::ChannelFactory> channels_;
+  const std::chrono::milliseconds imposed_deadline_;
 };
 
 }  // namespace atelier::coordinator

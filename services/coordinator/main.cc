@@ -21,6 +21,7 @@ int main(int argc, char** argv) {
   CoordinatorOptions options;
   std::string state = "atelier-state";
   int lease_ms = 15'000;
+  int deadline_ms = 30'000;
   options.server.listen = "127.0.0.1:7070";
   atelier::rpc::AddServerFlags(app, options.server);
   app.add_option("--state", state, "Folder for database and artifacts")
@@ -31,9 +32,15 @@ int main(int argc, char** argv) {
       ->envname("ATELIER_LEASE_MS")
       ->check(CLI::Range(200, 3'600'000))
       ->capture_default_str();
+  app.add_option("--deadline-ms", deadline_ms,
+                 "Deadline of calls that bring none and wait for a data-service")
+      ->envname("ATELIER_DEADLINE_MS")
+      ->check(CLI::Range(1, 86'400'000))
+      ->capture_default_str();
   if (const auto code = atelier::rpc::ParseFlags(app, argc, argv)) return *code;
   options.state_dir = state;
   options.lease_ttl = std::chrono::milliseconds(lease_ms);
+  options.imposed_deadline = std::chrono::milliseconds(deadline_ms);
   options.channels = atelier::rpc::MakeTcpChannelFactory();
   return atelier::rpc::ServeUntilSignal(
       "coordinator", kGrace, [&] { return CoordinatorServer::Start(std::move(options)); });

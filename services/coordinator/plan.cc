@@ -26,6 +26,8 @@ constexpr int kDefaultSize = 200;
 constexpr int kDefaultCheckpointSeconds = 60;
 constexpr int kDefaultAttempts = 5;
 constexpr double kDefaultBadSampleBudget = 0.05;
+// The model name of all members together; a version with a member of that name is refused.
+constexpr char kWholeEnsemble[] = "ensemble";
 
 template <typename T>
 absl::Status OutOfRange(const std::string& field, T value, std::string_view allowed) {
@@ -77,9 +79,11 @@ absl::Status CompleteMembers(v1::RunPlan& plan) {
     const std::string field = absl::StrCat("members[", i, "]");
     ATELIER_ASSIGN_OR_RETURN(const nn::BackboneInfo info, nn::FindBackbone(member.backbone()));
     if (member.name().empty()) member.set_name(member.backbone());
-    if (!IsSafeName(member.name()) || !names.insert(member.name()).second) {
-      return absl::InvalidArgumentError(
-          absl::StrCat(field, ".name must be unique letters, digits, '.', '_' or '-', at most 64"));
+    if (!IsSafeName(member.name()) || member.name() == kWholeEnsemble ||
+        !names.insert(member.name()).second) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          field, ".name must be unique letters, digits, '.', '_' or '-', at most 64, and not \"",
+          kWholeEnsemble, "\""));
     }
     *member.mutable_image() = CompleteImage(member.image(), plan.image());
     if (member.scaling() == v1::SCALING_UNSPECIFIED) member.set_scaling(plan.scaling());

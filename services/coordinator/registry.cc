@@ -1,5 +1,7 @@
 #include "services/coordinator/registry.h"
 
+#include <set>
+
 #include "absl/strings/str_cat.h"
 #include "common/base/files.h"
 #include "common/base/status.h"
@@ -7,13 +9,31 @@
 namespace atelier::coordinator {
 namespace {
 
+// The model name of all members together.
+constexpr char kWholeEnsemble[] = "ensemble";
+
 absl::Status CheckEnsemble(const v1::EnsembleVersion& ensemble) {
   if (!IsSafeName(ensemble.name())) {
     return absl::InvalidArgumentError(
         "ensemble.name: letters, digits, '.', '_' and '-', at most 64, first a letter or digit");
   }
-  if (ensemble.members().empty()) return absl::InvalidArgumentError("ensemble.members is empty");
+  if (ensemble.members().empty() || ensemble.classes().empty()) {
+    return absl::InvalidArgumentError("an ensemble needs members and classes");
+  }
+  if (ensemble.min_members() < 0 || ensemble.min_members() > ensemble.members_size()) {
+    return absl::InvalidArgumentError(absl::StrCat("ensemble.min_members is ",
+                                                   ensemble.min_members(), "; allowed: 0..",
+                                                   ensemble.members_size()));
+  }
+  std::set<std::string> names;
   for (const v1::EnsembleMember& member : ensemble.members()) {
+    // Whoever fetches the ensemble names files and models after its members.
+    if (!IsSafeName(member.name()) || member.name() == kWholeEnsemble ||
+        !names.insert(member.name()).second) {
+      return absl::InvalidArgumentError(
+          "ensemble.members: names are unique, of letters, digits, '.', '_' and '-', at most 64, "
+          "first a letter or digit, and not \"ensemble\"");
+    }
     if (member.model().classes() != ensemble.classes_size()) {
       return absl::FailedPreconditionError(
           absl::StrCat("member ", member.name(), " predicts ", member.model().classes(),
@@ -66,11 +86,12 @@ absl::StatusOr<v1::PromotedEnsemble> PromoteInTransaction(Transaction& transacti
 
 absl::StatusOr<v1::EnsembleVersion> FindEnsemble(Transaction& transaction, const std::string& name,
                                                  int version) {
-  if (version == 0) {
+  ATELIER_ASSIGN_OR_RETURN(const auto ensembles, transaction.ListEnsembles(name));
+  // A name's first version is promoted at once: one without a promoted version is unknown.
+  if (version == 0 && (name.empty() || !ensembles.empty())) {
     ATELIER_ASSIGN_OR_RETURN(const v1::PromotedEnsemble promoted, FindPromoted(transaction, name));
     return promoted.ensemble();
   }
-  ATELIER_ASSIGN_OR_RETURN(const auto ensembles, transaction.ListEnsembles(name));
   for (const v1::EnsembleVersion& ensemble : ensembles) {
     if (ensemble.version() == version && ensemble.name() == name) return ensemble;
   }

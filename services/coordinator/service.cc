@@ -18,8 +18,10 @@
 namespace atelier::coordinator {
 namespace {
 
-// Handlers may wait for the disk or for a data-service that describes a dataset.
+// Handlers may wait for the disk.
 constexpr int kHandlerThreads = 16;
+// At a time: submissions, inspections and previews, each of which may take minutes.
+constexpr int kRelayThreads = 8;
 
 // Filled when it is scraped, so that counting costs nothing otherwise.
 class CoordinatorMetrics final : public prometheus::Collectable {
@@ -66,7 +68,9 @@ class CoordinatorServerImpl final : public CoordinatorServer {
     ATELIER_ASSIGN_OR_RETURN(
         executor_, RunExecutor::Create(executor_options, *store_, *artifacts_, RealClock()));
     pool_ = std::make_unique<WorkerPool>(kHandlerThreads);
-    coordinator_ = std::make_unique<CoordinatorServiceImpl>(*executor_, *pool_, options_.channels);
+    relays_ = std::make_unique<WorkerPool>(kRelayThreads);
+    coordinator_ = std::make_unique<CoordinatorServiceImpl>(
+        *executor_, *pool_, *relays_, options_.channels, options_.imposed_deadline);
     fleet_ = std::make_unique<FleetServiceImpl>(*executor_, *pool_);
     registry_ = std::make_unique<RegistryServiceImpl>(*executor_, *artifacts_, *pool_);
     if (!options_.server.in_process_only) {
@@ -89,6 +93,7 @@ class CoordinatorServerImpl final : public CoordinatorServer {
     executor_->notifier()->Close();  // streams end and tell their clients to come back
     server_->Shutdown(grace);
     ticker_.reset();
+    relays_->Stop();  // their calls were cancelled
     pool_->Stop();
   }
 
@@ -101,6 +106,7 @@ class CoordinatorServerImpl final : public CoordinatorServer {
   std::unique_ptr<Store> store_;
   std::unique_ptr<RunExecutor> executor_;
   std::unique_ptr<WorkerPool> pool_;
+  std::unique_ptr<WorkerPool> relays_;
   std::unique_ptr<CoordinatorServiceImpl> coordinator_;
   std::unique_ptr<FleetServiceImpl> fleet_;
   std::unique_ptr<RegistryServiceImpl> registry_;

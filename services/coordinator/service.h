@@ -17,6 +17,8 @@ struct CoordinatorOptions {
   std::filesystem::path state_dir;
   rpc::ServerOptions server;
   std::chrono::milliseconds lease_ttl{15'000};
+  // Of calls that wait for a data-service and bring no deadline.
+  std::chrono::milliseconds imposed_deadline{30'000};
   // How it reaches data-services.
   std::shared_ptr<rpc::ChannelFactory> channels;
 };

@@ -218,7 +218,11 @@ absl::Status EndOf(Reader& reader, Message message) {
 TEST_F(RunServerTest, DrainEndsOpenStreamsAndTellsThemToComeBack) {
   v1::EnsembleVersion version;
   version.set_name("birds");
-  version.add_members()->set_weights_digest(*registry_->PutBytes("weights"));
+  version.add_classes("jay");
+  v1::EnsembleMember& member = *version.add_members();
+  member.set_name("a");
+  member.mutable_model()->set_classes(1);
+  member.set_weights_digest(*registry_->PutBytes("weights"));
   ASSERT_THAT(registry_->Publish(version, true), IsOk());
   const std::string run_id = Submit(MakePlan({"a", "b"}, {"train"}));
   auto busy = Connect("t1");
