@@ -2,10 +2,8 @@
 
 #include <gmock/gmock.h>
 
-#include <functional>
-#include <limits>
-
 #include "services/aggregator/oip_response.h"
+#include "tests/integration/bad_input/rpc_oip_cases.h"
 #include "tests/testing/status_matchers.h"
 #include "tests/unit/aggregator/fakes.h"
 
@@ -19,34 +17,7 @@ using ::testing::HasSubstr;
 
 constexpr int kMax = 64;
 
-std::string Element(const std::string& bytes) {
-  std::string element;
-  for (int shift = 0; shift < 32; shift += 8) {
-    element.push_back(static_cast<char>(bytes.size() >> shift));
-  }
-  return element + bytes;
-}
-
-inference::ModelInferRequest ImageRequest() {
-  inference::ModelInferRequest request;
-  request.set_model_name("ensemble");
-  auto& input = *request.add_inputs();
-  input.set_name("image");
-  input.set_datatype("BYTES");
-  input.add_shape(2);
-  request.add_raw_input_contents(Element("first") + Element(""));
-  return request;
-}
-
-inference::ModelInferRequest PixelRequest() {
-  inference::ModelInferRequest request;
-  auto& input = *request.add_inputs();
-  input.set_name("pixels");
-  input.set_datatype("UINT8");
-  for (const int dim : {2, 1, 2, 3}) input.add_shape(dim);
-  request.add_raw_input_contents(std::string("ABCDEFGHIJKL"));
-  return request;
-}
+inference::ModelInferRequest ImageRequest() { return TwoImagesRequest({"first", ""}); }
 
 TEST(OipRequestTest, ReadsRawAndTypedImagesAlike) {
   inference::ModelInferRequest request = ImageRequest();
@@ -62,12 +33,12 @@ TEST(OipRequestTest, ReadsRawAndTypedImagesAlike) {
 }
 
 TEST(OipRequestTest, ReadsRawAndTypedPixelsAlike) {
-  const inference::ModelInferRequest request = PixelRequest();
+  const inference::ModelInferRequest request = TwoPixelPicturesRequest();
   ASSERT_OK_AND_ASSIGN(const OipRequest raw, ParseOipRequest(request, kMax));
   EXPECT_EQ(raw.pictures.pixels, "ABCDEFGHIJKL");
   EXPECT_EQ(raw.pictures.height, 1);
   EXPECT_EQ(raw.pictures.width, 2);
-  inference::ModelInferRequest typed = PixelRequest();
+  inference::ModelInferRequest typed = TwoPixelPicturesRequest();
   typed.clear_raw_input_contents();
   for (const char c : std::string("ABCDEFGHIJKL")) {
     typed.mutable_inputs(0)->mutable_contents()->add_uint_contents(static_cast<uint8_t>(c));
@@ -86,105 +57,11 @@ TEST(OipRequestTest, TakesTheOutputsAskedForAndTheTimeout) {
   EXPECT_EQ(parsed.timeout, std::chrono::microseconds(1500));
 }
 
-struct BadCase {
-  std::string name;
-  std::function<void(inference::ModelInferRequest&)> spoil;
-  absl::StatusCode code = absl::StatusCode::kInvalidArgument;
-  bool pixels = false;
-};
-
-std::vector<BadCase> BadCases() {
-  using Request = inference::ModelInferRequest;
-  const auto dim = [](int index, int64_t value) {
-    return [=](Request& r) { r.mutable_inputs(0)->set_shape(index, value); };
-  };
-  const auto kLimit = absl::StatusCode::kResourceExhausted;
-  const auto kBad = absl::StatusCode::kInvalidArgument;
-  constexpr int64_t kHuge = std::numeric_limits<int64_t>::max();
-  return {
-      {"NoInput", [](Request& r) { r.clear_inputs(); }},
-      {"UnknownInput", [](Request& r) { r.mutable_inputs(0)->set_name("picture"); }},
-      {"LongName", [](Request& r) { r.mutable_inputs(0)->set_name(std::string(100'000, 'x')); }},
-      {"RepeatedInput", [](Request& r) { *r.add_inputs() = r.inputs(0); }},
-      {"BothInputs",
-       [](Request& r) {
-         *r.add_inputs() = PixelRequest().inputs(0);
-         r.add_raw_input_contents("ABCDEFGHIJKL");
-       }},
-      {"WrongType", [](Request& r) { r.mutable_inputs(0)->set_datatype("FP32"); }},
-      {"NoShape", [](Request& r) { r.mutable_inputs(0)->clear_shape(); }},
-      {"WrongRank", [](Request& r) { r.mutable_inputs(0)->add_shape(1); }},
-      {"EmptyBatch", dim(0, 0)},
-      {"NegativeBatch", dim(0, -1)},
-      {"HugeBatch", dim(0, kHuge)},
-      {"SmallestBatch", dim(0, std::numeric_limits<int64_t>::min())},
-      {"OverTheLimit", dim(0, 65), kLimit},
-      {"MoreThanSent", dim(0, 3)},
-      {"FewerThanSent", dim(0, 1)},
-      {"NoContents", [](Request& r) { r.clear_raw_input_contents(); }},
-      {"LengthPastTheEnd",
-       [](Request& r) { r.set_raw_input_contents(0, Element("a") + "\xff\xff\xff\xff"); }},
-      {"CutLength", [](Request& r) { r.set_raw_input_contents(0, Element("a") + "\x01"); }},
-      {"LeftOver", [](Request& r) { r.mutable_raw_input_contents(0)->append("x"); }},
-      {"TwoRaw", [](Request& r) { r.add_raw_input_contents("x"); }},
-      {"RawAndTyped",
-       [](Request& r) { r.mutable_inputs(0)->mutable_contents()->add_bytes_contents("x"); }},
-      {"OtherTypedContents",
-       [](Request& r) {
-         r.clear_raw_input_contents();
-         auto& contents = *r.mutable_inputs(0)->mutable_contents();
-         contents.add_bytes_contents("x");
-         contents.add_bytes_contents("y");
-         contents.add_fp32_contents(std::numeric_limits<float>::quiet_NaN());
-       }},
-      {"UnknownOutput", [](Request& r) { r.add_outputs()->set_name("logits"); }},
-      {"RepeatedOutput",
-       [](Request& r) {
-         r.add_outputs()->set_name("label");
-         r.add_outputs()->set_name("label");
-       }},
-      {"SharedMemory",
-       [](Request& r) {
-         (*r.mutable_inputs(0)->mutable_parameters())["shared_memory_region"].set_string_param("x");
-       }},
-      {"Classification",
-       [](Request& r) {
-         auto& output = *r.add_outputs();
-         output.set_name("probabilities");
-         (*output.mutable_parameters())["classification"].set_int64_param(3);
-       }},
-      {"PixelsWrongType", [](Request& r) { r.mutable_inputs(0)->set_datatype("FP32"); }, kBad,
-       true},
-      {"PixelsChannels", dim(3, 4), kBad, true},
-      {"PixelsZeroSide", dim(1, 0), kBad, true},
-      {"PixelsNegativeSide", dim(2, -1), kBad, true},
-      {"PixelsHugeSide", dim(1, kHuge), kBad, true},
-      {"PixelsProductOverflow",
-       [](Request& r) {
-         r.mutable_inputs(0)->set_shape(1, (int64_t{1} << 31) - 1);
-         r.mutable_inputs(0)->set_shape(2, (int64_t{1} << 31) - 1);
-       },
-       kBad, true},
-      {"PixelsTooFewBytes", [](Request& r) { r.mutable_raw_input_contents(0)->pop_back(); }, kBad,
-       true},
-      {"PixelsTooManyBytes", [](Request& r) { r.mutable_raw_input_contents(0)->append("x"); }, kBad,
-       true},
-      {"PixelsRank", [](Request& r) { r.mutable_inputs(0)->mutable_shape()->RemoveLast(); }, kBad,
-       true},
-      {"PixelsValueOver255",
-       [](Request& r) {
-         r.clear_raw_input_contents();
-         for (int i = 0; i < 12; ++i)
-           r.mutable_inputs(0)->mutable_contents()->add_uint_contents(256);
-       },
-       kBad, true},
-  };
-}
-
-class OipBadInputTest : public ::testing::TestWithParam<BadCase> {};
+class OipBadInputTest : public ::testing::TestWithParam<OipBadCase> {};
 
 TEST_P(OipBadInputTest, IsRefusedWithItsCode) {
-  inference::ModelInferRequest request = GetParam().pixels ? PixelRequest() : ImageRequest();
+  inference::ModelInferRequest request =
+      GetParam().pixels ? TwoPixelPicturesRequest() : ImageRequest();
   GetParam().spoil(request);
   const absl::Status status = ParseOipRequest(request, kMax).status();
   EXPECT_THAT(status, StatusIs(GetParam().code));
@@ -192,7 +69,7 @@ TEST_P(OipBadInputTest, IsRefusedWithItsCode) {
   EXPECT_LT(status.message().size(), 300);
 }
 
-INSTANTIATE_TEST_SUITE_P(Table, OipBadInputTest, ::testing::ValuesIn(BadCases()),
+INSTANTIATE_TEST_SUITE_P(Table, OipBadInputTest, ::testing::ValuesIn(OipBadCases()),
                          [](const auto& test) { return test.param.name; });
 
 class OipResponseTest : public ::testing::Test {
@@ -226,7 +103,7 @@ TEST_F(OipResponseTest, CarriesBothOutputsRawAndTheParameters) {
   EXPECT_EQ(response.outputs(0).name(), "probabilities");
   EXPECT_THAT(response.outputs(0).shape(), ElementsAre(1, 2));
   EXPECT_EQ(response.raw_output_contents(0), std::string("\0\0\x80\x3e\0\0\x40\x3f", 8));
-  EXPECT_EQ(response.raw_output_contents(1), Element("house"));
+  EXPECT_EQ(response.raw_output_contents(1), BytesElement("house"));
   EXPECT_EQ(response.parameters().at("members_used").string_param(), "a");
   EXPECT_EQ(response.parameters().at("members_failed").string_param(), "b");
   EXPECT_TRUE(response.parameters().at("degraded").bool_param());

@@ -1,0 +1,184 @@
+// RELIABILITY, "RPC": half-open and slow streams, missing deadline. Clients that misbehave below
+// what a gRPC library would let them, while others are answered.
+#include <atomic>
+
+#include "atelier/v1/trainer_service.grpc.pb.h"
+#include "services/coordinator/client.h"
+#include "services/coordinator/service.h"
+#include "tests/integration/bad_input/rpc_oip_cases.h"
+#include "tests/integration/bad_input/rpc_serving.h"
+#include "tests/testing/raw_http2.h"
+
+namespace atelier::aggregator {
+namespace {
+
+using ::atelier::testing::Http2Frame;
+using ::atelier::testing::IsOk;
+using ::atelier::testing::RawHttp2;
+using ::atelier::testing::StatusIs;
+using ::std::chrono::milliseconds;
+using ::std::chrono::steady_clock;
+
+constexpr char kInfer[] = "/inference.GRPCInferenceService/ModelInfer";
+constexpr char kStreamInfer[] = "/inference.GRPCInferenceService/ModelStreamInfer";
+
+// Silent peers are found out within half a second here, not within 40.
+class StreamsTest : public BadRpcTest {
+ protected:
+  static void SetUpTestSuite() {
+    rpc::ServerOptions options;
+    options.keepalive = milliseconds(300);
+    options.keepalive_timeout = milliseconds(200);
+    ASSERT_NO_FATAL_FAILURE(StartServing({}, options));
+  }
+  static std::string GoodMessage() {
+    return RawHttp2::Message(MakeImageRequest({picture()}).SerializeAsString());
+  }
+};
+
+// The peer's machine is gone: no FIN, no reset, no answer to a ping.
+TEST_F(StreamsTest, HalfOpenOnesAreLetGoWhereverTheyStopped) {
+  const std::string message = GoodMessage();
+  for (const char* method : {kInfer, kStreamInfer}) {
+    for (const size_t sent : {size_t{0}, size_t{3}, size_t{5}, message.size() / 2}) {
+      RawHttp2 connection(port());
+      ASSERT_TRUE(connection.Greet() && connection.BeginCall(1, method));
+      ASSERT_TRUE(connection.SendData(1, message.substr(0, sent)));
+      ExpectNextGoodRequestSucceeds();
+      EXPECT_TRUE(connection.ReadUntilClosed(kPatience)) << method << " after " << sent;
+      ExpectNextGoodRequestSucceeds();
+    }
+  }
+}
+
+TEST_F(StreamsTest, ThoseThatBreakOffInTheMiddleAreForgotten) {
+  const std::string message = GoodMessage();
+  for (const char* method : {kInfer, kStreamInfer}) {
+    {
+      RawHttp2 connection(port());
+      ASSERT_TRUE(connection.Greet() && connection.BeginCall(1, method));
+      ASSERT_TRUE(connection.SendData(1, message.substr(0, message.size() / 2)));
+    }
+    ExpectNextGoodRequestSucceeds();
+    RawHttp2 connection(port());
+    ASSERT_TRUE(connection.Greet() && connection.BeginCall(1, method));
+    // The end of the stream where a message was promised.
+    ASSERT_TRUE(connection.SendData(1, message.substr(0, message.size() / 2), true));
+    ASSERT_TRUE(connection.BeginCall(3, method));
+    ASSERT_TRUE(
+        connection.Send(RawHttp2::Frame(Http2Frame::kReset, 0, 3, std::string("\0\0\0\x08", 4))));
+    EXPECT_TRUE(connection.ReadUntilClosed(kPatience));
+    ExpectNextGoodRequestSucceeds();
+  }
+}
+
+TEST_F(StreamsTest, ASlowOneIsAnsweredAtItsEndAndHoldsNobodyUp) {
+  const std::string message = GoodMessage();
+  RawHttp2 connection(port());
+  ASSERT_TRUE(connection.Greet() && connection.BeginCall(1, kInfer));
+  constexpr size_t kPieces = 20;
+  const size_t piece = (message.size() + kPieces - 1) / kPieces;
+  for (size_t at = 0; at < message.size(); at += piece) {
+    ASSERT_TRUE(connection.SendData(1, message.substr(at, piece), at + piece >= message.size()));
+    ExpectNextGoodRequestSucceeds();
+  }
+  EXPECT_TRUE(connection.ReadUntilClosed(kPatience));
+  EXPECT_EQ(connection.Received(Http2Frame::kHeaders), 2);  // metadata and trailers
+  EXPECT_GE(connection.Received(Http2Frame::kData), 1);
+}
+
+TEST_F(StreamsTest, OneThatReadsNoAnswerHoldsNobodyUp) {
+  grpc::ClientContext context;
+  const auto stream = oip().stub->ModelStreamInfer(&context);
+  // More than the server reads ahead; nothing is read here, the last writes may have to wait.
+  for (int i = 0; i < 6; ++i) ASSERT_TRUE(stream->Write(MakeImageRequest({picture()})));
+  for (int i = 0; i < 10; ++i) ExpectNextGoodRequestSucceeds();
+  context.TryCancel();
+  EXPECT_EQ(stream->Finish().error_code(), grpc::StatusCode::CANCELLED);
+  ExpectNextGoodRequestSucceeds();
+}
+
+// Answers the warm-up, then nothing any more: a member that hangs.
+class HangingTrainer final : public v1::TrainerService::Service {
+ public:
+  grpc::Status PredictStream(
+      grpc::ServerContext* context,
+      grpc::ServerReaderWriter<v1::PredictResponse, v1::PredictRequest>* stream) override {
+    v1::PredictRequest request;
+    while (stream->Read(&request)) {
+      if (answered_.exchange(true)) continue;
+      v1::PredictResponse response;
+      response.set_id(request.id());
+      response.mutable_probabilities()->set_rows(request.size());
+      response.mutable_probabilities()->set_columns(2);
+      response.mutable_probabilities()->mutable_data()->assign(
+          static_cast<size_t>(request.size()) * 2 * sizeof(float), '\0');
+      stream->Write(response);
+    }
+    return context->IsCancelled() ? grpc::Status::CANCELLED : grpc::Status::OK;
+  }
+
+ private:
+  std::atomic<bool> answered_{false};
+};
+
+TEST(MissingDeadlineTest, IsImposedAndTheCallEndsUnavailableWithinIt) {
+  constexpr std::chrono::seconds kPatience{60};
+  constexpr milliseconds kImposed{1500};
+  EXPECT_EQ(RequestLimits().imposed_deadline, std::chrono::seconds(30));
+  atelier::testing::TempDir dir;
+  const auto channels = rpc::MakeTcpChannelFactory();
+  const auto address = [](rpc::RpcServer& server) {
+    return "127.0.0.1:" + std::to_string(server.port());
+  };
+  coordinator::CoordinatorOptions coordinator_options;
+  coordinator_options.state_dir = dir.path();
+  coordinator_options.channels = channels;
+  coordinator_options.lease_ttl = kPatience;
+  ASSERT_OK_AND_ASSIGN(const auto coordinator,
+                       coordinator::CoordinatorServer::Start(std::move(coordinator_options)));
+  const auto to_coordinator = channels->Connect(address(coordinator->server()));
+  const auto registry = coordinator::RegistryClient::Create(to_coordinator);
+  ASSERT_OK_AND_ASSIGN(const SeededMember member, MakeSeededMember("only", "tiny_cnn", 32, 1));
+  ASSERT_THAT(registry->PutBytes(member.weights), IsOk());
+  ASSERT_THAT(registry->Publish(MakeSeededVersion("seeded", {member}), true), IsOk());
+
+  HangingTrainer trainer;
+  ASSERT_OK_AND_ASSIGN(const auto trainer_server, rpc::RpcServer::Start({}, {&trainer}));
+  const auto fleet = coordinator::FleetClient::Create(to_coordinator);
+  const auto work = fleet->OpenWork();
+  v1::TrainerMessage hello;
+  hello.mutable_hello()->set_trainer_id("hanging");
+  hello.mutable_hello()->set_predict_address(address(*trainer_server));
+  ASSERT_TRUE(work->Send(hello));
+  ASSERT_TRUE(work->Receive().has_value());
+
+  ServiceOptions options;
+  options.coordinator = address(coordinator->server());
+  options.local = LocalMembers::kOff;
+  options.limits.imposed_deadline = kImposed;
+  ASSERT_OK_AND_ASSIGN(const auto service, Service::Create(options, channels));
+  ASSERT_OK_AND_ASSIGN(const auto server, rpc::RpcServer::Start({}, service->services()));
+  ASSERT_THAT(service->Start(), IsOk());
+  ASSERT_THAT(service->WaitServed(kPatience), IsOk());
+
+  const OipClient oip(channels->Connect(address(*server)));
+  const auto begin = steady_clock::now();
+  grpc::ClientContext context;  // no deadline
+  inference::ModelInferResponse response;
+  EXPECT_THAT(rpc::FromGrpcStatus(
+                  oip.stub->ModelInfer(&context, MakeImageRequest({MakePicture(1)}), &response)),
+              StatusIs(absl::StatusCode::kUnavailable));
+  grpc::ClientContext stream_context;
+  const auto stream = oip.stub->ModelStreamInfer(&stream_context);
+  inference::ModelStreamInferResponse answer;
+  ASSERT_TRUE(stream->Write(MakeImageRequest({MakePicture(1)})));
+  stream->WritesDone();
+  ASSERT_TRUE(stream->Read(&answer));
+  EXPECT_THAT(answer.error_message(), ::testing::StartsWith("UNAVAILABLE"));
+  EXPECT_TRUE(stream->Finish().ok());
+  EXPECT_LT(steady_clock::now() - begin, 2 * kImposed + std::chrono::seconds(5));
+}
+
+}  // namespace
+}  // namespace atelier::aggregator
