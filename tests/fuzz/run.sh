@@ -1,0 +1,45 @@
+#!/usr/bin/env bash
+# libFuzzer (clang-19, with AddressSanitizer and UBSan) over what reads strangers' bytes.
+# Usage: bash tests/fuzz/run.sh [TARGET|all] [SECONDS]     default: all, 60 s each
+#   bash tests/fuzz/run.sh picture 600
+#   bash tests/fuzz/run.sh all 0             only builds
+# Builds into build-fuzz, only the libraries the targets need. What the fuzzer learns stays in
+# build-fuzz/corpus; what it finds is in build-fuzz/findings/TARGET: mend it, and keep the input in
+# tests/fuzz/regressions/TARGET, which every build replays (ctest -L fuzz).
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+seconds=${2:-60}
+declare -A extra=([picture]=tests/unit/vision/testdata [recipe]=services/cli/recipes)
+mapfile -t targets < <(basename -s _fuzz.cc -a tests/fuzz/*_fuzz.cc)
+[ "${1:-all}" = all ] || targets=("$1")
+
+command -v clang++-19 >/dev/null || bash deploy/setup.sh --lint
+# Warnings are GCC's business.
+cmake --preset debug -B build-fuzz -DCMAKE_C_COMPILER=clang-19 -DCMAKE_CXX_COMPILER=clang++-19 \
+  -DCMAKE_BUILD_TYPE=RelWithDebInfo -DCMAKE_CXX_FLAGS="-w -fno-sanitize-recover=undefined" \
+  -DATELIER_SANITIZE=fuzzer-no-link,address,undefined -DATELIER_FUZZ=ON >/dev/null
+cmake --build build-fuzz --parallel "$(nproc)" --target make_fuzz_seeds "${targets[@]/#/fuzz_}"
+
+if [ "$seconds" -eq 0 ]; then exit 0; fi
+
+# Containers of an uninstrumented library look overflown to ASan. Memory that is refused is null, as
+# under the limits of the converter.
+export ASAN_OPTIONS=detect_container_overflow=0:allocator_may_return_null=1
+export TMPDIR=/dev/shm
+build-fuzz/tests/make_fuzz_seeds build-fuzz/seeds
+failed=0
+for target in "${targets[@]}"; do
+  corpus=build-fuzz/corpus/$target findings=build-fuzz/findings/$target
+  mkdir -p "$corpus" "$findings"
+  inputs=("$corpus")
+  for folder in "build-fuzz/seeds/$target" "tests/fuzz/regressions/$target" ${extra[$target]:-}; do
+    if [ -d "$folder" ]; then inputs+=("$folder"); fi
+  done
+  echo "fuzz: $target for $seconds s"
+  "build-fuzz/tests/fuzz_$target" -max_total_time="$seconds" -timeout=20 -rss_limit_mb=3000 \
+    -max_len=65536 -print_final_stats=1 -artifact_prefix="$findings/" "${inputs[@]}" \
+    >"build-fuzz/$target.log" 2>&1 || { failed=1; echo "fuzz: $target FAILED, see build-fuzz/$target.log"; }
+  grep -E '^stat::(number_of_executed_units|new_units_added|peak_rss_mb)|ERROR|does not hold|runtime error' \
+    "build-fuzz/$target.log" || true
+done
+exit "$failed"
