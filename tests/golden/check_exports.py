@@ -157,11 +157,17 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--atelier", default=str(pathlib.Path(__file__).parents[2] / "build/bin/atelier"))
     parser.add_argument("--size", type=int, default=96)
+    parser.add_argument("--statistics", choices=("own", "imagenet", "both"), default="both",
+                        help="of the Normalization inside EfficientNets")
     parser.add_argument("backbones", nargs="*")
     options = parser.parse_args()
     names = options.backbones or [row["name"] for row in json.loads(run(options.atelier, "model", "list", "--json"))]
     for name in names:
-        for imagenet_statistics in (False, True) if name.startswith("efficientnet_b") else (False,):
+        for imagenet_statistics in (False, True):
+            if imagenet_statistics and not name.startswith("efficientnet_b"):
+                continue
+            if options.statistics == ("own" if imagenet_statistics else "imagenet"):
+                continue
             with tempfile.TemporaryDirectory() as folder:
                 Subject(options, pathlib.Path(folder), name, imagenet_statistics).check()
 

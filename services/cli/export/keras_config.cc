@@ -279,9 +279,12 @@ std::string KerasScript(const WeightsFile& weights, const ScriptOptions& options
   }
   absl::StrAppend(&text, "model.load_weights(", file, ")\n");
   if (options.auto_scaling && DividesOnceMore(weights)) {
-    absl::StrAppend(&text, "n = ", weights.head.classes == 0 ? "model" : "model.layers[0]",
-                    ".get_layer(\"normalization\")  # as Keras does for weights=\"imagenet\"\n"
-                    "n.variance.assign(n.variance * keras.ops.convert_to_tensor([",
+    // The layer's name counts up in a session; its class does not.
+    absl::StrAppend(&text, "n = next(x for x in ",
+                    weights.head.classes == 0 ? "model" : "model.layers[0]",
+                    ".layers if isinstance(x, keras.layers.Normalization))\n"
+                    "# as Keras does for weights=\"imagenet\"\n"
+                    "n.adapt_variance.assign(n.adapt_variance * keras.ops.convert_to_tensor([",
                     absl::StrJoin(kImagenetDeviation, ", "), "])); n.finalize_state()\n");
   }
   return text;

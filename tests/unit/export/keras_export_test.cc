@@ -137,7 +137,7 @@ TEST(KerasScript, ImagenetStatisticsAreDividedOnceMoreOnlyWithAutoScaling) {
   EXPECT_FALSE(DividesOnceMore(other));
   ScriptOptions options;
   options.file = "e.weights.h5";
-  EXPECT_THAT(KerasScript(official, options), HasSubstr("n.variance.assign"));
+  EXPECT_THAT(KerasScript(official, options), HasSubstr("n.adapt_variance.assign"));
   EXPECT_THAT(KerasScript(other, options), Not(HasSubstr("variance")));
   EXPECT_THAT(KerasConfig(official, true), HasSubstr("normalization_imagenet"));
   options.auto_scaling = false;
