@@ -69,10 +69,10 @@ def kernels(setting):
     times = {}
     for run in json.loads(out.read_text())["benchmarks"]:
         if run.get("run_type") == "iteration":
-            times.setdefault(run["run_name"].removesuffix("/real_time"), []).append(run["real_time"])
+            times.setdefault(run["run_name"], []).append(run["real_time"])
     tables = {}
     for name, values in times.items():
-        kernel, where, precision, engine = name.split("/")
+        kernel, where, precision, engine = name.split("/")[:4]
         table = tables.setdefault((kernel, where, precision), report.Table(
             f"kernel_{kernel}_{where}_{precision}".replace(" ", "_"), f"{kernel}, {where}, {precision}",
             "ms", [], lower_is_better=True))
@@ -158,7 +158,7 @@ def checkpoints(setting):
             found = {}
             for seconds, row in rows.items():
                 found[seconds], others = quiet.undisturbed(lambda: epoch(name, seconds))
-                row.disturbed = max(row.disturbed, others)
+                row.others.append(others)
             for seconds, row in rows.items():
                 row.values.append(found[seconds][0])
             extra_calls = found[1][2] - found[3600][2]

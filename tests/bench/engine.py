@@ -29,7 +29,7 @@ class Engine:
         self.name, self.ours, self.command = name, ours, [str(part) for part in command]
         self.environment = dict(os.environ, **(environment or {}))
         self.values = []
-        self.disturbed = 0.0  # by others, in the worst of the rounds kept
+        self.others = []  # what others had of the machine meanwhile
         self.failure = None
         self.process = None
 
@@ -45,7 +45,7 @@ class Engine:
         value, others = quiet.undisturbed(self._round)
         if value is not None:
             self.values.append(value)
-            self.disturbed = max(self.disturbed, others)
+            self.others.append(others)
 
     def _round(self):
         try:
@@ -84,7 +84,7 @@ def interleave(engines, rounds, log):
                 engine.measure()
                 if engine.values and engine.failure is None:
                     print(f"bench:   round {number + 1}/{rounds} {engine.name}: {engine.values[-1]}"
-                          f" (others at most {engine.disturbed:.0%})", flush=True)
+                          f" (others {engine.others[-1]:.0%})", flush=True)
     finally:
         for engine in engines:
             engine.stop()

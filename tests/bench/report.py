@@ -10,7 +10,7 @@ class Row:
     ours: bool
     values: list  # one a round; the best counts
     failure: str | None = None
-    disturbed: float = 0.0  # part of the machine that others had in the worst round
+    others: list = dataclasses.field(default_factory=list)  # what others had of the machine in each round
 
 
 @dataclasses.dataclass
@@ -28,6 +28,10 @@ class Table:
         if not row.values:
             return None
         return min(row.values) if self.lower_is_better else max(row.values)
+
+    def others(self, row):
+        """What others had of the machine when the best value came about."""
+        return row.others[row.values.index(self.best(row))] if row.values and row.others else 0.0
 
     def best_peer(self):
         values = [self.best(row) for row in self.rows if not row.ours and row.values]
@@ -69,8 +73,8 @@ def markdown(machine, tables):
             ratio = table.ratio(row)
             value = f"failed: {row.failure}" if row.failure else digits(table.best(row))
             lines.append(f"| {name} | {value} | {'–' if ratio is None else f'{ratio:.2f}'} |")
-        disturbed = max((row.disturbed for row in table.rows), default=0)
-        others = f" Others had up to {disturbed:.0%} of the machine in a round." if disturbed > 0.05 else ""
+        others = max((table.others(row) for row in table.rows), default=0)
+        others = f" Others had up to {others:.0%} of the machine in a best round." if others > 0.05 else ""
         lines += ["", f"{table.note} Measured {table.measured}.{others}".strip(), ""]
     return "\n".join(lines)
 

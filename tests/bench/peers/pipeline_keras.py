@@ -13,6 +13,7 @@ folder, size, batch, workers = sys.argv[1], *map(int, sys.argv[2:5])
 
 
 def produce(asked, made):
+    sys.stdout = sys.stderr  # it says how many pictures it found
     import scipy.ndimage
     if not hasattr(scipy.ndimage, "interpolation"):
         scipy.ndimage.interpolation = scipy.ndimage  # the name of 2020
