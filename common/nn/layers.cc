@@ -36,6 +36,23 @@ at::Tensor ConvolveWithLibTorch(const at::Tensor& x, const at::Tensor& kernel,
   return at::conv2d(Pad(x, p, 0), k, b, stride, at::IntArrayRef{0, 0}, 1, groups);
 }
 
+// One shifted product a kernel's pixel. For float64: LibTorch goes through its channels one by one.
+at::Tensor DepthwiseByShifts(const at::Tensor& x, const at::Tensor& kernel, const at::Tensor& bias,
+                             int64_t stride, const Padding2d& p) {
+  const at::Tensor padded = Pad(x, p, 0);
+  const int64_t height = (padded.size(2) - kernel.size(2)) / stride + 1;
+  const int64_t width = (padded.size(3) - kernel.size(3)) / stride + 1;
+  at::Tensor y = bias.defined() ? bias.reshape({1, -1, 1, 1}) : at::zeros({1}, x.options());
+  for (int64_t h = 0; h < kernel.size(2); ++h) {
+    for (int64_t w = 0; w < kernel.size(3); ++w) {
+      const at::Tensor shifted = padded.slice(2, h, h + (height - 1) * stride + 1, stride)
+                                     .slice(3, w, w + (width - 1) * stride + 1, stride);
+      y = y + shifted * kernel.select(3, w).select(2, h).reshape({1, -1, 1, 1});
+    }
+  }
+  return y;
+}
+
 // LibTorch 1.13 has no backward of hardtanh in bf16 (nor has clamp a cheap one).
 class Relu6Function : public torch::autograd::Function<Relu6Function> {
  public:
@@ -70,6 +87,9 @@ at::Tensor DepthwiseConv2d(const at::Tensor& x, const at::Tensor& kernel, const 
   if (kernels::SupportsDepthwise(x, kernel)) {
     return kernels::Depthwise(x, kernel, bias, stride, {p.h.before, p.h.after},
                               {p.w.before, p.w.after});
+  }
+  if (x.scalar_type() == at::kDouble && kernel.scalar_type() == at::kDouble) {
+    return DepthwiseByShifts(x, kernel, bias, stride, p);
   }
   return ConvolveWithLibTorch(x, kernel, bias, stride, padding, kernel.size(0));
 }

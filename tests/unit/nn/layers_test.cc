@@ -119,19 +119,27 @@ TEST(Relu6Test, HasAGradientInBfloat16) {
   EXPECT_TRUE(at::equal(x.grad().to(at::kFloat), at::tensor({0.0F, 1.0F, 1.0F, 0.0F})));
 }
 
-TEST(DepthwiseTest, GradientsFlowInFloatAndBfloat16) {
-  for (const auto type : {at::kFloat, at::kBFloat16}) {
+TEST(DepthwiseTest, EqualsLibTorchInEveryTypeWithGradients) {
+  for (const auto type : {at::kDouble, at::kFloat, at::kBFloat16}) {
+    const bool wide = type == at::kDouble;
     const at::Tensor x = Random({2, 32, 9, 8}, 20).to(type).requires_grad_();
-    const at::Tensor kernel = Random({32, 1, 3, 3}, 21).requires_grad_();
+    const at::Tensor kernel =
+        Random({32, 1, 3, 3}, 21).to(wide ? at::kDouble : at::kFloat).requires_grad_();
     const at::Tensor y = DepthwiseConv2d(x, kernel, {}, 2, Padding::kSame);
     EXPECT_EQ(y.scalar_type(), type);
-    y.sum().backward();
+    y.square().sum().backward();
     const at::Tensor xd = x.detach().to(at::kDouble).requires_grad_();
     const at::Tensor kd = kernel.detach().to(at::kDouble).requires_grad_();
-    DepthwiseConv2d(xd, kd, {}, 2, Padding::kSame).sum().backward();  // LibTorch's
-    const double tolerance = type == at::kFloat ? 1e-4 : 5e-2;
-    EXPECT_LE(Difference(x.grad(), xd.grad()), tolerance);
-    EXPECT_LE(Difference(kernel.grad(), kd.grad()), 1e-4);
+    const at::Tensor yd =
+        at::conv2d(at::constant_pad_nd(xd, {0, 1, 1, 1}), kd, {}, 2, at::IntArrayRef{0, 0}, 1, 32);
+    yd.square().sum().backward();
+    const double tolerance = wide ? 1e-14 : type == at::kFloat ? 1e-6 : 1e-2;
+    const auto expect_close = [&](const at::Tensor& a, const at::Tensor& b) {
+      EXPECT_LE(Difference(a, b), tolerance * b.abs().max().item<double>()) << type;
+    };
+    expect_close(y.detach(), yd.detach());
+    expect_close(x.grad(), xd.grad());
+    expect_close(kernel.grad(), kd.grad());
   }
 }
 

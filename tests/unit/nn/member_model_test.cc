@@ -3,6 +3,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
+#include <map>
+
 #include "common/nn/predictor.h"
 #include "common/nn/runtime.h"
 #include "common/nn/scaling.h"
@@ -120,6 +123,27 @@ TEST(MemberModelTest, DropoutIsAFunctionOfItsGenerator) {
   EXPECT_TRUE(at::equal(y, Dropout(x, 0.3, b)));
   EXPECT_NEAR(y.mean().item<float>(), 1, 0.02);
   EXPECT_NEAR((y == 0).to(at::kFloat).mean().item<float>(), 0.3, 0.02);
+}
+
+TEST(MemberModelTest, TheHeadDropsAtItsRateInTrainingOnly) {
+  constexpr int kUnits = 64;
+  constexpr int kPictures = 100;
+  v1::ModelSpec spec = Spec(kUnits, kUnits);
+  spec.mutable_head()->set_dropout(0.25F);
+  auto model = Make(spec);
+  const at::NoGradGuard no_grad;
+  std::map<std::string, at::Tensor> tensors = model->NamedTensors();
+  tensors.at("head/dense/kernel").zero_();  // every hidden unit is 1, every logit one unit
+  tensors.at("head/dense/bias").fill_(1);
+  tensors.at("head/predictions/kernel").copy_(at::eye(kUnits));
+  const at::Tensor x = at::rand({kPictures, 3, 32, 32});
+  at::Generator generator = at::make_generator<at::CPUGeneratorImpl>(7);
+  const at::Tensor y = model->Logits(x, {.training = true, .generator = &generator});
+  // Four deviations of 6,400 draws.
+  EXPECT_NEAR((y == 0).to(at::kFloat).mean().item<float>(), 0.25,
+              4 * std::sqrt(0.25 * 0.75 / 6400));
+  EXPECT_NEAR(y.max().item<float>(), 1 / 0.75, 1e-5);
+  EXPECT_TRUE(at::equal(model->Logits(x), at::ones_like(y))) << "in evaluation nothing is dropped";
 }
 
 TEST(MemberModelTest, OneStepIsTheSameTwiceAndLowersTheLoss) {
