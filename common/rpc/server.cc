@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "common/base/idle_memory.h"
 #include "common/base/logging.h"
 #include "common/base/status.h"
 #include "common/concurrency/mutex.h"
@@ -187,7 +188,9 @@ class RpcServerImpl final : public RpcServer {
     watching.limit = options.watchdog;
     watchdog_ = std::make_unique<Watchdog>(
         watching,
-        [address = OwnAddress(options.listen, port_)](std::chrono::milliseconds patience) {
+        [address = OwnAddress(options.listen, port_),
+         memory = std::make_shared<IdleMemory>()](std::chrono::milliseconds patience) {
+          memory->ReturnFreed();  // what a flood has left behind
           return AskHealth(address, patience).status();
         },
         [limit = options.watchdog, unanswered = options.unanswered](const absl::Status& last) {

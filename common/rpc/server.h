@@ -42,7 +42,7 @@ struct ServerOptions {
   std::chrono::milliseconds min_ping_interval{20'000};
   // > 0: once a new connection to this server's own port goes unanswered for so long, the process
   // logs it and ends, so that its supervisor starts a healthy one; `unanswered` replaces the end.
-  // 0: nobody watches.
+  // 0: nobody watches. Between its questions the watchdog gives freed memory back to the system.
   std::chrono::milliseconds watchdog{0};
   std::function<void()> unanswered;
   // What to serve (a prometheus::Registry is one) at http://HOST:(gRPC port + 1000)/metrics; unset:

@@ -62,6 +62,8 @@ TEST(Watchdog, AnAnswerBeginsTheCountAnew) {
   Watchdog watchdog(
       {milliseconds(3), milliseconds(1)},
       [&](milliseconds) {
+        // Slower than the limit: only the count holds the watchdog back.
+        std::this_thread::sleep_for(milliseconds(5));
         const int n = ++asked;
         if (n == 31) enough.set_value();
         return n % 3 == 0 ? absl::OkStatus() : absl::UnavailableError("a moment");
