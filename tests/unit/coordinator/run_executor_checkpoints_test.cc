@@ -1,0 +1,115 @@
+// Which checkpoints are taken, kept, refused and gone on from.
+#include "tests/unit/coordinator/executor_fixture.h"
+
+namespace atelier::coordinator {
+namespace {
+
+using ::atelier::testing::IsOk;
+using ::atelier::testing::StatusIs;
+using ::testing::HasSubstr;
+
+using RunExecutorCheckpointsTest = ExecutorTest;
+
+TEST_F(RunExecutorCheckpointsTest, TheNewestTwoCheckpointsAreKept) {
+  const v1::Lease lease = SubmitAndGrant();
+  const std::string first = Commit(lease, 0, 1);
+  const std::string second = Commit(lease, 1, 2);
+  EXPECT_TRUE(IsStored(first));
+  const std::string third = Commit(lease, 2, 3);
+  EXPECT_FALSE(IsStored(first));
+  EXPECT_TRUE(IsStored(second));
+  EXPECT_TRUE(IsStored(third));
+}
+
+TEST_F(RunExecutorCheckpointsTest, AnArtifactThatSomethingElseNeedsOutlivesItsCheckpoint) {
+  v1::RunPlan plan = MakePlan({"a"}, {"train"});
+  plan.mutable_members(0)->set_initial_weights_digest(Put("initial"));
+  const v1::Lease lease = SubmitAndGrant(plan);
+  v1::CommitCheckpointRequest first = MakeCheckpoint(lease, 0, 1, "initial");
+  first.set_best_weights_digest(Put("best"));
+  v1::CommitCheckpointRequest second = MakeCheckpoint(lease, 0, 2);
+  second.set_best_weights_digest(Put("best"));
+  v1::CommitCheckpointRequest third = MakeCheckpoint(lease, 0, 3);
+  third.set_best_weights_digest(Put("better"));
+  v1::CommitCheckpointRequest fourth = MakeCheckpoint(lease, 0, 4);
+  fourth.set_best_weights_digest(Put("better"));
+  for (const auto* request : {&first, &second, &third}) {
+    ASSERT_THAT(executor_->CommitCheckpoint(*request), IsOk());
+  }
+  EXPECT_TRUE(IsStored(Sha256Hex("initial")));  // the run starts from it
+  EXPECT_TRUE(IsStored(Sha256Hex("best")));     // checkpoint 2 has it
+  ASSERT_THAT(executor_->CommitCheckpoint(fourth), IsOk());
+  EXPECT_FALSE(IsStored(Sha256Hex("best")));
+  EXPECT_TRUE(IsStored(Sha256Hex("better")));
+}
+
+TEST_F(RunExecutorCheckpointsTest, ACheckpointWithoutOrBehindIsRefused) {
+  const v1::Lease lease = SubmitAndGrant();
+  Commit(lease, 0, 10);
+  EXPECT_THAT(executor_->CommitCheckpoint(MakeCheckpoint(lease, 0, 9)),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("behind")));
+  v1::CommitCheckpointRequest nothing = MakeCheckpoint(lease, 0, 11);
+  nothing.clear_digest();
+  EXPECT_THAT(executor_->CommitCheckpoint(nothing),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("digest")));
+}
+
+TEST_F(RunExecutorCheckpointsTest, AStepAppliedTwiceIsRefused) {
+  const v1::Lease lease = SubmitAndGrant();
+  Commit(lease, 0, 10);
+  v1::CommitCheckpointRequest request = MakeCheckpoint(lease, 0, 12);
+  request.add_applied()->set_step(9);
+  EXPECT_THAT(executor_->CommitCheckpoint(request),
+              StatusIs(absl::StatusCode::kFailedPrecondition));
+  EXPECT_EQ(GetTask().checkpoint_cursor().step(), 10);
+}
+
+TEST_F(RunExecutorCheckpointsTest, TheEnvironmentOfTheFirstCheckpointStays) {
+  const v1::Lease lease = SubmitAndGrant();
+  v1::CommitCheckpointRequest request = MakeCheckpoint(lease, 0, 1);
+  request.mutable_environment()->set_threads(2);
+  ASSERT_THAT(executor_->CommitCheckpoint(request), IsOk());
+  request = MakeCheckpoint(lease, 0, 2);
+  request.mutable_environment()->set_threads(8);
+  ASSERT_THAT(executor_->CommitCheckpoint(request), IsOk());
+  EXPECT_EQ(GetTask().environment().threads(), 2);
+}
+
+TEST_F(RunExecutorCheckpointsTest, ADamagedCheckpointFallsBackToTheOneBefore) {
+  const v1::Lease lease = SubmitAndGrant();
+  const std::string good = Commit(lease, 0, 10);
+  const std::string bad = Commit(lease, 10, 20);
+  Connect("t2");
+  Pass(kTtl, {"t2"});
+  const v1::Assignment assignment = Assigned("t2").value();
+  ASSERT_EQ(assignment.checkpoint_digest(), bad);
+  ASSERT_THAT(artifacts_->Delete(bad), IsOk());
+  ASSERT_THAT(executor_->FinishTask(MakeFailure(assignment.lease(), "DATA_LOSS: damaged", false)),
+              IsOk());
+  Pass(std::chrono::seconds(2), {"t2"});
+  const auto next = Assigned("t2");
+  ASSERT_TRUE(next.has_value());
+  EXPECT_EQ(next->checkpoint_digest(), good);
+  EXPECT_EQ(GetTask().attempts(2).start().step(), 10);
+  // The steps whose effect was lost are applied again, the others are not.
+  EXPECT_FALSE(Commit(next->lease(), 10, 15).empty());
+  v1::CommitCheckpointRequest twice = MakeCheckpoint(next->lease(), 0, 20);
+  twice.add_applied()->set_step(9);
+  EXPECT_THAT(executor_->CommitCheckpoint(twice), StatusIs(absl::StatusCode::kFailedPrecondition));
+}
+
+TEST_F(RunExecutorCheckpointsTest, WithNoCheckpointLeftTheTaskStartsAtItsBeginning) {
+  const v1::Lease lease = SubmitAndGrant();
+  ASSERT_THAT(artifacts_->Delete(Commit(lease, 0, 10)), IsOk());
+  Connect("t2");
+  Pass(kTtl, {"t2"});
+  ASSERT_THAT(executor_->FinishTask(MakeFailure(Assigned("t2").value().lease(), "gone", false)),
+              IsOk());
+  Pass(std::chrono::seconds(2), {"t2"});
+  const auto next = Assigned("t2");
+  ASSERT_TRUE(next.has_value());
+  EXPECT_EQ(next->checkpoint_digest(), "");
+  EXPECT_EQ(GetTask().attempts(2).start().step(), 0);
+}
+}  // namespace
+}  // namespace atelier::coordinator
