@@ -13,7 +13,7 @@ import argparse
 import json
 import os
 import pathlib
-import resource
+import subprocess
 import sys
 import tempfile
 
@@ -32,19 +32,23 @@ LARGEST = 2.5  # peak memory by the file's size
 BASE = 24 << 20  # of a process that has read nothing yet: matters for small files only
 
 
+# A child's peak counts what its parent held when it was started: a small parent in between.
+MEASURE = """import resource, subprocess, sys
+done = subprocess.run(sys.argv[2:], capture_output=True)
+open(sys.argv[1], "wb").write(done.stdout)
+sys.stderr.buffer.write(done.stderr)
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024)
+sys.exit(done.returncode)"""
+
+
 def convert(atelier, source, output):
     """The report and the peak resident memory in bytes, of atelier-convert alone."""
-    words = [str(pathlib.Path(atelier).with_name("atelier-convert")), str(source), "--output", str(output), "--json"]
-    log = source.with_suffix(".log")
-    with open(log, "wb") as file:
-        child = os.posix_spawn(words[0], words, os.environ,
-                               file_actions=[(os.POSIX_SPAWN_DUP2, file.fileno(), 1),
-                                             (os.POSIX_SPAWN_DUP2, file.fileno(), 2)])
-        _, status, usage = os.wait4(child, 0)
-    text = log.read_text()
-    if status != 0:
-        sys.exit(f"{source.name}: {text}")
-    return json.loads(text), usage.ru_maxrss * 1024
+    told = output.with_suffix(".json")
+    words = [pathlib.Path(atelier).with_name("atelier-convert"), source, "--output", output, "--json"]
+    done = subprocess.run([sys.executable, "-S", "-c", MEASURE, told, *words], capture_output=True, text=True)
+    if done.returncode != 0:
+        sys.exit(f"{source.name}: {done.stderr}")
+    return json.loads(told.read_text()), int(done.stdout)
 
 
 def expected_bytes(model):
