@@ -137,7 +137,7 @@ def checkpoints(setting):
         run, counts = setting.scratch / f"run-{name}-{seconds}", setting.scratch / f"counts-{name}-{seconds}"
         counts.mkdir()
         subprocess.run([BIN / "atelier", "train", "--data", some, "--recipe", "fast", "--members", name, "--no-pretrained",
-                        "--epochs", "2", "--set", "precision=bfloat16", "--checkpoint-seconds", seconds, "--out", run], check=True,
+                        "--epochs", "2", "--set", "precision=bfloat16", "--checkpoint-seconds", str(seconds), "--out", run], check=True,
                        stdout=setting.log, stderr=setting.log,
                        env={**os.environ, "ATELIER_CALL_COUNTS": str(counts)})
         shown = json.loads(subprocess.run([BIN / "atelier", "runs", "show", run, "--json"], check=True,
