@@ -27,15 +27,19 @@ using namespace ::atelier::nn::testing;  // NOLINT(google-build-using-namespace)
 constexpr double kGapTolerance = 2e-4;  // of the largest |gap|
 constexpr double kProbsTolerance = 1e-4;
 
-std::shared_ptr<Backbone> BackboneWith(const std::string& id,
+std::shared_ptr<Backbone> BackboneWith(const Graph& graph,
                                        const std::map<std::string, at::Tensor>& tensors) {
   const at::NoGradGuard no_grad;
-  auto backbone = MakeBackbone(id).value();
+  auto backbone = std::make_shared<Backbone>(graph);
   for (size_t i = 0; i < backbone->graph().variables.size(); ++i) {
     at::Tensor target = backbone->variables()[i];
     target.copy_(tensors.at("backbone/" + backbone->graph().variables[i].name));
   }
   return backbone;
+}
+std::shared_ptr<Backbone> BackboneWith(const std::string& id,
+                                       const std::map<std::string, at::Tensor>& tensors) {
+  return BackboneWith(BuildBackboneGraph(id).value(), tensors);
 }
 
 at::Tensor Gap(Backbone& backbone, const std::string& id, v1::Scaling scaling,
@@ -198,34 +202,77 @@ std::map<std::string, int> FirstNumbers(const nlohmann::json& layers) {
   return first;
 }
 
-// When a test above fails this one names the layer that differs first.
-TEST_P(KerasGoldenTest, EveryLayersMeanAndDeviationEqualKeras) {
-  const auto tensors = LoadTensorsFromSafetensors(Converted(".notop.h5")).value();
-  const at::Tensor input = ReadNpy(SharedGoldens() / "input.npy");
-  const nlohmann::json layers =
-      nlohmann::json::parse(ReadFile(Golden(".layers.json")).value()).at("layers");
-  const std::map<std::string, int> first = FirstNumbers(layers);
-  auto backbone = BackboneWith(GetParam(), tensors);
+struct LayerComparison {
   size_t seen = 0;
-  std::string first_wrong;
+  std::string first_wrong;  // empty: none
+};
+
+// Each layer's mean and deviation against the golden's.
+LayerComparison CompareLayers(Backbone& backbone, const std::string& id,
+                              const nlohmann::json& layers) {
+  const at::Tensor input = ReadNpy(SharedGoldens() / "input.npy");
+  const std::map<std::string, int> first = FirstNumbers(layers);
+  LayerComparison result;
   const LayerTap tap = [&](const std::string& layer, const at::Tensor& output) {
     const std::string name = FreshName(layer, first);
-    if (!layers.contains(name) || !first_wrong.empty()) return;
+    if (!layers.contains(name) || !result.first_wrong.empty()) return;
     const auto expected = layers[name].get<std::vector<double>>();
     const at::Tensor y = output.to(at::kDouble);
     const double tolerance = 1e-3 * expected[1] + 1e-6;
     if (std::abs(y.mean().item<double>() - expected[0]) > tolerance ||
         std::abs(y.std(/*unbiased=*/false).item<double>() - expected[1]) > tolerance) {
-      first_wrong = layer;
+      result.first_wrong = layer;
     }
-    ++seen;
+    ++result.seen;
   };
   const at::NoGradGuard no_grad;
-  backbone->Gap(ScalePixels(input.data_ptr<uint8_t>(), 2, 200, 200, 3,
-                            ScalingOf(GetParam(), v1::AUTO).value()),
-                {.tap = &tap});
-  EXPECT_EQ(first_wrong, "") << "the first layer that differs";
-  EXPECT_GE(seen, layers.size() * 9 / 10);  // Keras' own padding and reshape layers are not ours
+  backbone.Gap(
+      ScalePixels(input.data_ptr<uint8_t>(), 2, 200, 200, 3, ScalingOf(id, v1::AUTO).value()),
+      {.tap = &tap});
+  return result;
+}
+
+// When a test above fails this one names the layer that differs first.
+TEST_P(KerasGoldenTest, EveryLayersMeanAndDeviationEqualKeras) {
+  const auto tensors = LoadTensorsFromSafetensors(Converted(".notop.h5")).value();
+  const nlohmann::json layers =
+      nlohmann::json::parse(ReadFile(Golden(".layers.json")).value()).at("layers");
+  const LayerComparison result =
+      CompareLayers(*BackboneWith(GetParam(), tensors), GetParam(), layers);
+  EXPECT_EQ(result.first_wrong, "") << "the first layer that differs";
+  EXPECT_GE(result.seen,
+            layers.size() * 9 / 10);  // Keras' own padding and reshape layers are not ours
+}
+
+// One layer is broken: the comparison names that one and not a later one.
+TEST_P(KerasGoldenTest, ABrokenLayerIsNamed) {
+  const auto tensors = LoadTensorsFromSafetensors(Converted(".notop.h5")).value();
+  const nlohmann::json layers =
+      nlohmann::json::parse(ReadFile(Golden(".layers.json")).value()).at("layers");
+  // Breaks the first node from `begin` on that `broken` changes; true when there is one.
+  const auto is_named = [&](size_t begin, const auto& broken) {
+    Graph graph = BuildBackboneGraph(GetParam()).value();
+    for (size_t i = begin; i < graph.nodes.size(); ++i) {
+      if (!broken(graph.nodes[i])) continue;
+      EXPECT_EQ(CompareLayers(*BackboneWith(graph, tensors), GetParam(), layers).first_wrong,
+                graph.nodes[i].name);
+      return true;
+    }
+    return false;
+  };
+  const size_t middle = BuildBackboneGraph(GetParam()).value().nodes.size() / 2;
+  EXPECT_TRUE(is_named(middle, [](Node& node) {
+    if (node.op == Op::kBatchNorm) node.epsilon += 0.05;
+    return node.op == Op::kBatchNorm;
+  }));
+  // PyTorch's padding in the place of TensorFlow's; only EfficientNets have it where it matters.
+  const bool padded = is_named(0, [](Node& node) {
+    if (node.stride != 2 || node.kernel[0] != 3 || node.padding != Padding::kSame) return false;
+    if (node.op != Op::kConv && node.op != Op::kDepthwiseConv) return false;
+    node.padding = Padding::kHalf;
+    return true;
+  });
+  EXPECT_EQ(padded, GetParam().starts_with("efficientnet"));
 }
 
 INSTANTIATE_TEST_SUITE_P(Backbones, KerasGoldenTest,

@@ -66,7 +66,12 @@ def build(name, size, channels=3):
     shape = (size, size, channels)
     if name in LITE_SCALES:
         return lite(*LITE_SCALES[name], shape)
-    return getattr(keras.applications, CLASSES[name])(weights=None, include_top=False, input_shape=shape)
+    model = getattr(keras.applications, CLASSES[name])(weights=None, include_top=False, input_shape=shape)
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.Rescaling):
+            # TensorFlow takes Python's numbers to float32 on their way to float64, NumPy's it keeps.
+            layer.scale = np.float64(layer.scale)
+    return model
 
 
 def scaled(pixels, name, scaling):

@@ -12,25 +12,12 @@ import json
 import pathlib
 import shutil
 
+import keras_models as models  # first: it chooses the backend
+
 import keras
 import numpy as np
 
-# keras.applications' classes by Atelier's ids.
-CLASSES = {"xception": "Xception", "inception_v3": "InceptionV3", "inception_resnet_v2": "InceptionResNetV2",
-           "densenet201": "DenseNet201"} | {f"efficientnet_b{i}": f"EfficientNetB{i}" for i in range(6)}
-IMAGENET_MEAN = np.array([0.485, 0.456, 0.406], np.float32)
 IMAGENET_DEVIATION = np.array([0.229, 0.224, 0.225], np.float32)
-
-
-def preprocessed(pixels, name, how):
-    x = pixels.astype(np.float32)
-    if how == "notebook":
-        return x / np.float32(255)
-    if name.startswith("efficientnet"):  # rescale inside
-        return x
-    if name == "densenet201":
-        return (x / np.float32(255) - IMAGENET_MEAN) / IMAGENET_DEVIATION
-    return x / np.float32(127.5) - 1
 
 
 def input_pixels(size):
@@ -59,8 +46,7 @@ def main():
     name, out = options.name, options.output
     out.mkdir(parents=True, exist_ok=True)
 
-    backbone = getattr(keras.applications, CLASSES[name])(include_top=False, weights=None,
-                                                          input_shape=(options.size, options.size, 3))
+    backbone = models.build(name, options.size)
     backbone.load_weights(options.weights)
     keras.utils.set_random_seed(11)
     full = keras.Sequential([backbone, keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(512, "relu"),
@@ -75,13 +61,13 @@ def main():
     for how in ("notebook", "auto"):  # auto last: it may change the model
         if how == "auto" and divide_once_more(backbone):
             print("the statistics are ImageNet's: divided once more, as Keras does for its own weights")
-        x = preprocessed(pixels, name, how)
+        x = models.scaled(pixels, name, how)
         answers[f"gap_{how}"] = backbone.predict(x, verbose=0).mean((1, 2))
         answers[f"probs_{how}"] = full.predict(x, verbose=0)
     np.savez(out / f"{name}.expected.npz", **answers)
 
     layers = keras.Model(backbone.inputs, [layer.output for layer in backbone.layers])
-    outputs = layers.predict(preprocessed(pixels, name, "auto"), verbose=0)
+    outputs = layers.predict(models.scaled(pixels, name, "auto"), verbose=0)
     statistics = {layer.name: [float(np.mean(y, dtype=np.float64)), float(np.std(y, dtype=np.float64))]
                   for layer, y in zip(backbone.layers, outputs)}
     (out / f"{name}.layers.json").write_text(json.dumps({"params": backbone.count_params(), "layers": statistics}))

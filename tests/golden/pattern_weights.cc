@@ -114,10 +114,10 @@ std::map<std::string, at::Tensor> PatternTensors(const Graph& graph, const Batch
   return out;
 }
 
-std::vector<uint8_t> PatternPictures(int64_t size) {
+std::vector<uint8_t> PatternPictures(int64_t size, int64_t pictures) {
   std::vector<uint8_t> out;
-  out.reserve(static_cast<size_t>(2 * size * size * 3));
-  for (int64_t n = 0; n < 2; ++n) {
+  out.reserve(static_cast<size_t>(pictures * size * size * 3));
+  for (int64_t n = 0; n < pictures; ++n) {
     for (int64_t h = 0; h < size; ++h) {
       for (int64_t w = 0; w < size; ++w) {
         for (int64_t c = 0; c < 3; ++c) {

@@ -34,7 +34,7 @@ class BatchNormTable {
 std::map<std::string, at::Tensor> PatternTensors(const Graph& graph, const BatchNormTable& table,
                                                  const std::vector<int64_t>& head = {});
 
-// uint8 NHWC [2, size, size, 3]; as picture() of reference_common.py.
-std::vector<uint8_t> PatternPictures(int64_t size);
+// uint8 NHWC [pictures, size, size, 3]; as picture() of reference_common.py.
+std::vector<uint8_t> PatternPictures(int64_t size, int64_t pictures = 2);
 
 }  // namespace atelier::nn::testing
