@@ -127,7 +127,7 @@ TEST(MemberModelTest, DropoutIsAFunctionOfItsGenerator) {
 
 TEST(MemberModelTest, TheHeadDropsAtItsRateInTrainingOnly) {
   constexpr int kUnits = 64;
-  constexpr int kPictures = 100;
+  constexpr int kPictures = 1000;
   v1::ModelSpec spec = Spec(kUnits, kUnits);
   spec.mutable_head()->set_dropout(0.25F);
   auto model = Make(spec);
@@ -139,9 +139,9 @@ TEST(MemberModelTest, TheHeadDropsAtItsRateInTrainingOnly) {
   const at::Tensor x = at::rand({kPictures, 3, 32, 32});
   at::Generator generator = at::make_generator<at::CPUGeneratorImpl>(7);
   const at::Tensor y = model->Logits(x, {.training = true, .generator = &generator});
-  // Four deviations of 6,400 draws.
+  // Four deviations of 64,000 draws.
   EXPECT_NEAR((y == 0).to(at::kFloat).mean().item<float>(), 0.25,
-              4 * std::sqrt(0.25 * 0.75 / 6400));
+              4 * std::sqrt(0.25 * 0.75 / 64000));
   EXPECT_NEAR(y.max().item<float>(), 1 / 0.75, 1e-5);
   EXPECT_TRUE(at::equal(model->Logits(x), at::ones_like(y))) << "in evaluation nothing is dropped";
 }
