@@ -156,7 +156,7 @@ absl::Status MemberModel::LoadTensors(const std::map<std::string, at::Tensor>& t
   }
   const at::NoGradGuard no_grad;
   for (const auto& [name, given] : tensors) {
-    at::Tensor target = own.at(name);
+    const at::Tensor& target = own.at(name);
     target.copy_(given.sizes() == target.sizes() ? given : GreyFromColor(given));
   }
   return absl::OkStatus();

@@ -65,7 +65,7 @@ Graph XceptionGraph(int input_channels) {
   for (int i = 5; i <= 12; ++i) x = b.MiddleBlock(absl::StrCat("block", i), x);
   x = b.EntryBlock("block13", x, 728, 1024, true);
   x = b.Relu("block14", 1, b.Sep("block14", 1, x, 1536));
-  x = b.Relu("block14", 2, b.Sep("block14", 2, x, 2048));
+  b.Relu("block14", 2, b.Sep("block14", 2, x, 2048));
   return std::move(b).Build();
 }
 

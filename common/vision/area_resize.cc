@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstddef>
 #include <cstring>
 #include <vector>
 
@@ -75,10 +76,10 @@ uint8_t ToLevel(float value) {
 
 void SumColumnsGrey(const Axis& axis, const float* line, uint8_t* out) {
   for (const Taps& taps : axis.taps) {
+    const float* weights = axis.weights.data() + taps.first_weight;
+    const float* at = line + taps.first;
     float sum = 0;
-    for (int k = 0; k < taps.count; ++k) {
-      sum += axis.weights[static_cast<size_t>(taps.first_weight + k)] * line[taps.first + k];
-    }
+    for (int k = 0; k < taps.count; ++k) sum += weights[k] * at[k];
     *out++ = ToLevel(sum);
   }
 }
@@ -89,7 +90,7 @@ using Lanes = float __attribute__((vector_size(16)));
 void SumColumnsRgb(const Axis& axis, const float* line, uint8_t* out) {
   for (const Taps& taps : axis.taps) {
     const float* weights = axis.weights.data() + taps.first_weight;
-    const float* at = line + taps.first * 3;
+    const float* at = line + ptrdiff_t{taps.first} * 3;
     Lanes sum = {0, 0, 0, 0};
     for (int k = 0; k < taps.count; ++k, at += 3) {
       Lanes pixel;

@@ -31,7 +31,7 @@ Image ResizeNearest(const Image& image, int size) {
   Image out = Image::Make(size, size, image.channels);
   uint8_t* to = out.pixels.data();
   for (const int row : rows) {
-    const uint8_t* line = image.pixels.data() + row * image.width * channels;
+    const uint8_t* line = image.pixels.data() + int64_t{row} * image.width * channels;
     for (const int col : cols) {
       for (int64_t c = 0; c < channels; ++c) *to++ = line[col * channels + c];
     }

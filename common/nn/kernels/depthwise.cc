@@ -111,7 +111,7 @@ class DepthwiseFunction : public torch::autograd::Function<DepthwiseFunction> {
     pads.push_back(stride);
     const DepthwiseShape s =
         ShapeOf(input, kernel.size(2), stride, {pads[0], pads[1]}, {pads[2], pads[3]});
-    ctx->saved_data["pads_and_stride"] = std::move(pads);
+    ctx->saved_data["pads_and_stride"] = pads;
     return Forward(input, Pack(kernel, /*flipped=*/false), {}, s);
   }
 
