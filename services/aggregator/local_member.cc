@@ -43,7 +43,8 @@ class LocalMember final : public Member, public std::enable_shared_from_this<Loc
       }
     }
     if (predictor != nullptr) {
-      Enqueue(std::move(predictor), std::move(job));
+      // `job` has not been moved above.
+      Enqueue(std::move(predictor), std::move(job));  // NOLINT(bugprone-use-after-move)
     } else if (load && !runtime_.loading.Submit([self = shared_from_this()] { self->Load(); })) {
       EndLoading(absl::UnavailableError("shutting down"));
     }

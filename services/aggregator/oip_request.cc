@@ -18,7 +18,7 @@ using Tensor = ModelInferRequest::InferInputTensor;
 
 constexpr int kColours = 3;
 
-absl::Status Invalid(std::string message) { return absl::InvalidArgumentError(std::move(message)); }
+absl::Status Invalid(const std::string& message) { return absl::InvalidArgumentError(message); }
 
 // Names come from the client: quoted, and cut so that a message stays a message.
 std::string Quoted(const std::string& name) {
@@ -68,7 +68,7 @@ absl::Status CheckShape(const Tensor& tensor, int rank, std::string_view form, i
   return absl::OkStatus();
 }
 
-uint32_t LittleEndian32(const char* bytes) {
+uint32_t LittleEndian32(std::string_view bytes) {
   uint32_t value = 0;
   for (int i = 3; i >= 0; --i) value = value << 8 | static_cast<uint8_t>(bytes[i]);
   return value;
@@ -80,7 +80,7 @@ absl::Status SplitRawBytes(std::string_view raw, int count, std::vector<std::str
       return Invalid(
           absl::StrCat("raw contents of \"image\" end before element ", i, " of ", count));
     }
-    const uint32_t length = LittleEndian32(raw.data());
+    const uint32_t length = LittleEndian32(raw);
     raw.remove_prefix(sizeof(uint32_t));
     if (length > raw.size()) {
       return Invalid(absl::StrCat("element ", i, " of \"image\" claims ", length,

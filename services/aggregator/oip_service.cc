@@ -81,8 +81,9 @@ class Handlers final : public inference::GRPCInferenceService::CallbackService {
         serving_, "oip", *request, DeadlineOf(*context, serving_.engine.limits().imposed_deadline),
         [context] { return context->IsCancelled(); },
         [context, reactor, response](absl::StatusOr<inference::ModelInferResponse> answer) {
+          const absl::Status status = answer.status();
           if (answer.ok()) *response = *std::move(answer);
-          reactor->Finish(ToCallStatus(answer.status(), *context));
+          reactor->Finish(ToCallStatus(status, *context));
         });
     return reactor;
   }

@@ -76,11 +76,11 @@ void TrainerDirectory::Poll() {
     absl::StatusOr<v1::ListFleetResponse> fleet = list_();
     if (fleet.ok()) {
       TakeList(*std::move(fleet));
-    } else if (!failing) {
+      failing = false;
+    } else if (!std::exchange(failing, true)) {
       LogWarning("the coordinator does not list trainers (%s); the last list stays in force",
                  fleet.status().ToString());
     }
-    failing = !fleet.ok();
     MutexLock lock(mutex_);
     asked_ = true;
     changed_.NotifyAll();

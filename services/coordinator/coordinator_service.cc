@@ -96,7 +96,7 @@ grpc::ServerWriteReactor<v1::RunEvent>* CoordinatorServiceImpl::WatchRun(
     grpc::CallbackServerContext*, const v1::WatchRunRequest* request) {
   auto seen = std::make_shared<WatchCursor>();
   seen->event = request->after_event();
-  const std::string run_id = request->run_id();
+  const std::string& run_id = request->run_id();
   auto* stream = new PullStream<v1::RunEvent>(
       pool_, [this, run_id, seen] { return PullEvents(executor_, run_id, *seen); });
   stream->Hold(executor_.notifier()->Subscribe(run_id, [stream] { stream->Wake(); }));

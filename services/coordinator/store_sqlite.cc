@@ -53,7 +53,7 @@ std::string Blob(const google::protobuf::MessageLite& message) {
 }
 
 template <typename Message>
-absl::StatusOr<Message> FromBlob(SQLite::Column column, std::string_view what) {
+absl::StatusOr<Message> FromBlob(const SQLite::Column& column, std::string_view what) {
   Message message;
   if (!message.ParseFromArray(column.getBlob(), column.getBytes())) return Unreadable(what);
   return message;

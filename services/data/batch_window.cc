@@ -77,10 +77,11 @@ void BatchWindow::Request(int step, BatchDone done) {
       ProduceAhead();
     }
   }
+  // `done` was moved only where neither of the two holds.
   if (ready != nullptr) {
-    done(std::move(ready));
+    done(std::move(ready));  // NOLINT(bugprone-use-after-move)
   } else if (behind) {
-    Recompute(step, std::move(done));
+    Recompute(step, std::move(done));  // NOLINT(bugprone-use-after-move)
   }
 }
 

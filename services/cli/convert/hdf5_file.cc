@@ -121,9 +121,11 @@ absl::StatusOr<std::vector<std::string>> ReadStrings(hid_t attribute, const std:
     H5Tset_size(memory.get(), H5T_VARIABLE);
     H5Tset_cset(memory.get(), H5Tget_cset(type.get()));
     std::vector<char*> strings(n, nullptr);
-    if (H5Aread(attribute, memory.get(), strings.data()) < 0) return Damaged(Quoted(name));
+    if (H5Aread(attribute, memory.get(), static_cast<void*>(strings.data())) < 0) {
+      return Damaged(Quoted(name));
+    }
     for (const char* s : strings) out.emplace_back(s == nullptr ? "" : s);
-    H5Dvlen_reclaim(memory.get(), space.get(), H5P_DEFAULT, strings.data());
+    H5Dvlen_reclaim(memory.get(), space.get(), H5P_DEFAULT, static_cast<void*>(strings.data()));
     return out;
   }
   const size_t width = H5Tget_size(type.get());

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <map>
 #include <set>
+#include <string>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -62,7 +63,7 @@ struct Attempt {
 bool MatchLayer(const Source& source, const TargetLayer& target, size_t number,
                 const std::string& layer_name, const std::vector<const SourceTensor*>& tensors,
                 Attempt* attempt) {
-  const auto fail = [&](std::string text) {
+  const auto fail = [&](const std::string& text) {
     attempt->status = absl::FailedPreconditionError(
         absl::StrCat("layer ", number, " (", target.name, "): ", text));
     return false;

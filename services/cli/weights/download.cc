@@ -6,6 +6,7 @@
 #include <array>
 #include <cstdlib>
 #include <memory>
+#include <string>
 #include <thread>
 #include <utility>
 
@@ -36,8 +37,8 @@ struct Ending {
 };
 
 Ending GiveUp(absl::Status status) { return {Next::kGiveUp, std::move(status)}; }
-Ending Retry(std::string why, milliseconds after = milliseconds{0}) {
-  return {Next::kRetry, absl::UnavailableError(std::move(why)), after};
+Ending Retry(const std::string& why, milliseconds after = milliseconds{0}) {
+  return {Next::kRetry, absl::UnavailableError(why), after};
 }
 
 bool WorthRetrying(CURLcode code) {
