@@ -104,7 +104,7 @@ void Register(const char* kernel, const Shape (&shapes)[n], Step step) {
 }  // namespace atelier::nn
 
 int main(int argc, char** argv) {
-  using namespace atelier::nn;
+  using namespace atelier::nn;  // NOLINT(google-build-using-namespace): of this function alone
   EnsureCalmOpenMp(argv);
   SetThreads(0);
   InstallCachingAllocator();

@@ -59,7 +59,8 @@ class OneRuleTest : public data::DataServiceTest {
     *plan.mutable_image() = spec;
     const auto batches = Epoch(plan).value();
     std::map<std::string, std::string> pictures;
-    const auto bytes = static_cast<size_t>(spec.size() * spec.size() * spec.channels());
+    const auto side = static_cast<size_t>(spec.size());
+    const size_t bytes = side * side * static_cast<size_t>(spec.channels());
     for (const v1::Batch& batch : batches) {
       for (int i = 0; i < batch.size(); ++i) {
         const v1::Sample& sample = described_.samples[batch.sample_ids(i)];

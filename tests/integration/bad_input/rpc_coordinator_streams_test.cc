@@ -102,7 +102,7 @@ class HangingDataTest : public CoordinatorRpcs {
  protected:
   void SetUp() override {
     options_.imposed_deadline = std::chrono::milliseconds(400);
-    ServerTest::SetUp();
+    ServerTest::SetUp();  // NOLINT(bugprone-parent-virtual-call): without the data service
     ASSERT_OK_AND_ASSIGN(hanging_server_, rpc::RpcServer::Start({}, {&hanging_}));
     ASSERT_THAT(RegisterDataAs("hangs", "127.0.0.1:" + std::to_string(hanging_server_->port())),
                 IsOk());

@@ -23,6 +23,7 @@ std::string Png(int side = 20) {
   return vision::EncodePng(image);
 }
 
+// NOLINTNEXTLINE(cppcoreguidelines-virtual-class-destructor): GoogleTest deletes it as a Test
 class PredictionTest : public ::testing::Test {
  protected:
   PredictionTest() {

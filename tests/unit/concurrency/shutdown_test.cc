@@ -29,6 +29,7 @@ TEST(ShutdownSignals, AnOlderThreadThatTakesTheSignalIsNoDanger) {
     std::thread older([&] { never.get_future().wait(); });
     std::promise<int> got;
     ShutdownSignals signals([&](int signal) { got.set_value(signal); });
+    // NOLINTNEXTLINE(bugprone-bad-signal-to-kill-thread): it must not die of it
     ::pthread_kill(older.native_handle(), SIGTERM);
     ::_exit(got.get_future().get() == SIGTERM ? 7 : 1);
   }

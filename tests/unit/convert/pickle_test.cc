@@ -123,7 +123,7 @@ TEST(Pickle, NeverCrashesOnRandomBytes) {
     std::string bytes("\x80\x02", 2);
     for (int i = 0; i < 40; ++i) {
       state = state * 1664525 + 1013904223;
-      constexpr std::string_view kOps("(0)1tRbQa]}seuldN\x85\x86\x87\x88K\x01q\x01h\x01.", 32);
+      constexpr std::string_view kOps = "(0)1tRbQa]}seuldN\x85\x86\x87\x88K\x01q\x01h\x01.";
       bytes += kOps[(state >> 16) % kOps.size()];
     }
     const auto ignored = Pickle::Parse(bytes);

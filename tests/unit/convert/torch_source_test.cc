@@ -154,7 +154,7 @@ TEST_F(TorchTest, ReadsTimmTorchHubAndOwnSafetensors) {
         const std::vector<std::string> names =
             ForeignNames("efficientnet_lite0", layer.name, variable);
         ASSERT_EQ(names.size(), 4) << weight.name;
-        const std::string name = names[static_cast<size_t>(style == kOwn ? 0 : style + 1)];
+        const std::string& name = names[static_cast<size_t>(style == kOwn ? 0 : style + 1)];
         views[name] = {nn::DType::kF32,
                        weight.shape,
                        {reinterpret_cast<const char*>(weight.values.data()),

@@ -162,7 +162,7 @@ class ExecutorTest : public ::testing::Test {
     return run.value_or("");
   }
   // One member "a" with the stage "train", on trainer t1.
-  v1::Lease SubmitAndGrant(v1::RunPlan plan = MakePlan({"a"}, {"train"})) {
+  v1::Lease SubmitAndGrant(const v1::RunPlan& plan = MakePlan({"a"}, {"train"})) {
     Connect("t1");
     run_id_ = Submit(plan);
     executor_->Tick();

@@ -1,6 +1,7 @@
 #include "services/coordinator/policy.h"
 
 #include <functional>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "tests/testing/status_matchers.h"
@@ -217,7 +218,7 @@ v1::DataCursor Cursor(int epoch, int step) {
 
 void AddAttempt(v1::Task& task, v1::DataCursor start, v1::AttemptEnd end) {
   v1::Attempt& attempt = *task.add_attempts();
-  *attempt.mutable_start() = start;
+  *attempt.mutable_start() = std::move(start);
   attempt.set_end_kind(end);
 }
 
