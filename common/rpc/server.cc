@@ -117,6 +117,7 @@ class RpcServerImpl final : public RpcServer {
  public:
   ~RpcServerImpl() override { Shutdown(std::chrono::milliseconds(0)); }
 
+  // NOLINTNEXTLINE(performance-unnecessary-value-param): a handful of pointers
   absl::Status Start(const ServerOptions& options, std::vector<grpc::Service*> services) {
     if (!options.in_process_only) ATELIER_RETURN_IF_ERROR(CheckListen(options));
     static std::once_flag plugins;

@@ -7,11 +7,12 @@
 #include "absl/strings/str_format.h"
 #include "common/base/files.h"
 #include "common/base/status.h"
+#include "common/vision/limit_flags.h"
 #include "services/cli/command.h"
 #include "services/cli/embedded.h"
 #include "services/cli/format.h"
 #include "services/cli/progress_view.h"
-#include "services/cli/recipe.h"
+#include "services/cli/recipe/recipe.h"
 #include "services/cli/run_json.h"
 #include "services/coordinator/client.h"
 #include "services/data/client.h"
@@ -30,6 +31,7 @@ struct Options {
   int epoch = 0;
   bool manifest = false;
   bool json = false;
+  vision::DecodeLimits limits;  // of a local folder's pictures
 };
 
 // The data-service of a local folder, or a coordinator's relay: the same two questions.
@@ -47,6 +49,7 @@ class DataSource {
     EmbeddedOptions how;
     how.data_root = std::filesystem::canonical(options.data, error);
     if (error) return absl::NotFoundError(absl::StrCat("no such folder: ", options.data));
+    how.pictures = options.limits;
     ATELIER_ASSIGN_OR_RETURN(source->embedded_, Embedded::Start(how));
     source->client_ =
         data::DataClient::Create(source->embedded_->channels()->Connect(kEmbeddedData));
@@ -282,6 +285,7 @@ void AddDataCommands(CLI::App& app, Context& context) {
                      "Ask the data-service of this coordinator")
         ->type_name("HOST:PORT");
     verb->add_option("--classes", options->classes, "Order of the classes")->delimiter(',');
+    vision::AddPictureLimitFlags(*verb, options->limits);
     verb->add_flag("--json", options->json, "One JSON document on standard output");
   }
   inspect->callback([=, &context] { context.exit_code = Code(Inspect(*options)); });

@@ -49,7 +49,8 @@ class EmbeddedImpl final : public Embedded {
       ATELIER_RETURN_IF_ERROR(MakeDirectories(*options.state));
       ATELIER_RETURN_IF_ERROR(StartCoordinator(*options.state));
     }
-    if (options.data_root.has_value()) ATELIER_RETURN_IF_ERROR(StartData(*options.data_root));
+    if (options.data_root.has_value())
+      ATELIER_RETURN_IF_ERROR(StartData(*options.data_root, options.pictures));
     if (options.state.has_value() || options.serve.has_value()) {
       // Without it LibTorch falls back to a BLAS that is 20 times slower, in silence.
       if (const absl::Status blas = nn::CheckBlas(); !blas.ok()) {
@@ -60,7 +61,7 @@ class EmbeddedImpl final : public Embedded {
       ATELIER_RETURN_IF_ERROR(AwaitDataService());
       ATELIER_RETURN_IF_ERROR(StartTrainer());
     }
-    if (options.serve.has_value()) return StartAggregator(*options.serve, options.listen);
+    if (options.serve.has_value()) return StartAggregator(*options.serve, options);
     return absl::OkStatus();
   }
 
@@ -100,9 +101,10 @@ class EmbeddedImpl final : public Embedded {
     return absl::OkStatus();
   }
 
-  absl::Status StartData(const std::filesystem::path& root) {
+  absl::Status StartData(const std::filesystem::path& root, const vision::DecodeLimits& limits) {
     data::DataServiceOptions options;
     options.root = root;
+    options.limits = limits;
     options.server = InProcess(rpc::kPictureReceiveBytes);
     if (coordinator_ != nullptr) {
       options.channels = channels_;
@@ -137,9 +139,10 @@ class EmbeddedImpl final : public Embedded {
     });
   }
 
-  absl::Status StartAggregator(const ServableEnsemble& ensemble, const std::string& listen) {
+  absl::Status StartAggregator(const ServableEnsemble& ensemble, const EmbeddedOptions& how) {
     nn::SetThreads(0);
     aggregator::ServiceOptions options;
+    options.limits.picture = how.pictures;
     if (!ensemble.run_directory.empty()) {
       options.run_directory = ensemble.run_directory;
     } else {
@@ -153,9 +156,9 @@ class EmbeddedImpl final : public Embedded {
     ATELIER_ASSIGN_OR_RETURN(aggregator_, aggregator::Service::Create(options, channels_));
     rpc::ServerOptions server;
     server.max_receive_bytes = rpc::kPictureReceiveBytes;
-    server.in_process_only = listen.empty();
-    if (!listen.empty()) {
-      server.listen = listen;
+    server.in_process_only = how.listen.empty();
+    if (!how.listen.empty()) {
+      server.listen = how.listen;
       server.metrics = metrics;
     }
     ATELIER_ASSIGN_OR_RETURN(aggregator_server_,

@@ -11,6 +11,7 @@
 #include "absl/status/statusor.h"
 #include "atelier/v1/model.pb.h"
 #include "common/rpc/channel.h"
+#include "common/vision/decode.h"
 
 namespace atelier::cli {
 
@@ -30,6 +31,7 @@ struct EmbeddedOptions {
   std::optional<ServableEnsemble> serve;
   // Of the aggregator: "127.0.0.1:7080" to listen on TCP as well; empty: in process only.
   std::string listen;
+  vision::DecodeLimits pictures;  // of the data-service and the aggregator
 };
 
 inline constexpr char kEmbeddedCoordinator[] = "inproc:coordinator";

@@ -80,8 +80,9 @@ void PrintMetrics(const v1::EnsembleMetrics& metrics, const std::vector<std::str
 
 absl::Status Evaluate(const Options& options) {
   ATELIER_ASSIGN_OR_RETURN(PredictionSession session, OpenPredictionSession(options.target));
-  ATELIER_ASSIGN_OR_RETURN(const LabeledPictures pictures,
-                           FindLabeledPictures(options.data, session.classes));
+  ATELIER_ASSIGN_OR_RETURN(
+      const LabeledPictures pictures,
+      FindLabeledPictures(options.data, session.classes, options.target.limits));
   PredictOptions how;
   how.want_members = true;
   how.on_progress = ShowPictureProgress;

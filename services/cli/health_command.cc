@@ -27,7 +27,7 @@ void AddHealthCommand(CLI::App& app, Context& context) {
   CLI::App* verb = AddVerb(app, "health", "Ask a service whether it serves (exit code 0 or 1)",
                            "  atelier health 127.0.0.1:7070");
   auto address = std::make_shared<std::string>();
-  verb->add_option("address", *address, "Any of the four services")
+  verb->add_option("address", *address, "Any of the four services; https:// is TLS")
       ->required()
       ->type_name("HOST:PORT");
   verb->callback([address, &context] { context.exit_code = Health(*address); });

@@ -48,12 +48,14 @@ absl::StatusOr<std::vector<int>> MapClasses(const v1::DatasetSummary& summary,
 }  // namespace
 
 absl::StatusOr<LabeledPictures> FindLabeledPictures(const std::string& folder,
-                                                    const std::vector<std::string>& classes) {
+                                                    const std::vector<std::string>& classes,
+                                                    const vision::DecodeLimits& limits) {
   std::error_code error;
   const std::filesystem::path root = std::filesystem::canonical(folder, error);
   if (error) return absl::NotFoundError(absl::StrCat("no such folder: ", folder));
   EmbeddedOptions options;
   options.data_root = root;
+  options.pictures = limits;
   ATELIER_ASSIGN_OR_RETURN(const std::unique_ptr<Embedded> embedded, Embedded::Start(options));
   const auto client = data::DataClient::Create(embedded->channels()->Connect(kEmbeddedData));
   v1::DescribeDatasetRequest request;

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "common/vision/decode.h"
 #include "services/cli/pictures.h"
 
 namespace atelier::cli {
@@ -18,6 +19,7 @@ struct LabeledPictures {
 // file). Undecodable ones are said on standard error. InvalidArgument: a class that `classes` (the
 // ensemble's) lacks, or no labelled picture.
 absl::StatusOr<LabeledPictures> FindLabeledPictures(const std::string& folder,
-                                                    const std::vector<std::string>& classes);
+                                                    const std::vector<std::string>& classes,
+                                                    const vision::DecodeLimits& limits);
 
 }  // namespace atelier::cli

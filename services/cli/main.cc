@@ -7,8 +7,8 @@
 #include "common/base/logging.h"
 #include "common/nn/calm_openmp.h"
 #include "services/cli/command.h"
+#include "services/cli/export/export_command.h"
 #include "services/cli/weights/commands.h"
-#include "services/cli/weights_export.h"
 
 namespace {
 

@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/base/status.h"
+#include "common/vision/limit_flags.h"
 #include "services/cli/ensemble_source.h"
 #include "services/cli/progress_view.h"
 
@@ -14,12 +15,14 @@ void AddTargetOptions(CLI::App& verb, PredictionTarget& target) {
                   "Run directory, NAME (its promoted version) or NAME@VERSION; "
                   "left out: the only ensemble there is")
       ->type_name("RUN|NAME@VERSION");
-  verb.add_option("--aggregator", target.aggregator,
-                  "Ask a running aggregator (atelier serve, atelier-aggregator) instead")
+  verb.add_option(
+          "--aggregator", target.aggregator,
+          "Ask a running aggregator (atelier serve, atelier-aggregator) instead; https:// is TLS")
       ->type_name("HOST:PORT");
   verb.add_option("--coordinator", target.coordinator,
                   "Take the ensemble and its weights from this coordinator's registry")
       ->type_name("HOST:PORT");
+  vision::AddPictureLimitFlags(verb, target.limits);
 }
 
 absl::StatusOr<PredictionSession> OpenPredictionSession(const PredictionTarget& target) {
@@ -41,6 +44,7 @@ absl::StatusOr<PredictionSession> OpenPredictionSession(const PredictionTarget& 
     session.ensemble = found.version;
     EmbeddedOptions options;
     options.serve = std::move(found);
+    options.pictures = target.limits;
     ATELIER_ASSIGN_OR_RETURN(session.embedded, Embedded::Start(options));
     session.client = aggregator::AggregatorClient::Create(
         session.embedded->channels()->Connect(kEmbeddedAggregator));

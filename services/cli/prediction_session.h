@@ -7,18 +7,20 @@
 
 #include "CLI/App.hpp"
 #include "absl/status/statusor.h"
+#include "common/vision/decode.h"
 #include "services/aggregator/client.h"
 #include "services/cli/embedded.h"
 
 namespace atelier::cli {
 
 struct PredictionTarget {
-  std::string ensemble;     // RUN, NAME, NAME@VERSION; empty: the only one there is
-  std::string aggregator;   // HOST:PORT: ask this one instead
-  std::string coordinator;  // HOST:PORT: names are looked up in its registry
+  std::string ensemble;         // RUN, NAME, NAME@VERSION; empty: the only one there is
+  std::string aggregator;       // HOST:PORT: ask this one instead
+  std::string coordinator;      // HOST:PORT: names are looked up in its registry
+  vision::DecodeLimits limits;  // of pictures, where nothing remote is asked
 };
 
-// --ensemble, --aggregator, --coordinator.
+// --ensemble, --aggregator, --coordinator, --max-picture-….
 void AddTargetOptions(CLI::App& verb, PredictionTarget& target);
 
 struct PredictionSession {

@@ -6,7 +6,7 @@
 #include "absl/strings/str_format.h"
 #include "common/base/status.h"
 #include "services/cli/format.h"
-#include "services/cli/recipe.h"
+#include "services/cli/recipe/recipe.h"
 #include "services/cli/run_json.h"
 
 namespace atelier::cli {

@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/base/files.h"
 #include "common/base/status.h"
+#include "common/vision/limit_flags.h"
 #include "services/cli/command.h"
 #include "services/cli/format.h"
 #include "services/cli/run_directory.h"
@@ -20,6 +21,7 @@ struct Options {
   std::string coordinator;
   std::string data;
   std::string reason = "cancelled by the user";
+  vision::DecodeLimits limits;  // of pictures, when a run goes on here
   bool json = false;
 };
 
@@ -266,7 +268,7 @@ int Resume(const Options& options, Context& context) {
   }
   const absl::StatusOr<std::filesystem::path> data = DataOf(*origin, options);
   if (!data.ok()) return Fail(data.status());
-  const auto session = TrainingSession::OpenEmbedded(*directory, *data);
+  const auto session = TrainingSession::OpenEmbedded(*directory, *data, options.limits);
   if (!session.ok()) return Fail(session.status());
   const absl::StatusOr<std::string> run_id =
       origin->run_id.empty() ? OnlyRun(**session) : absl::StatusOr<std::string>(origin->run_id);
@@ -304,6 +306,7 @@ void AddRunsCommands(CLI::App& app, Context& context) {
   AddCommon(*resume, *options, true);
   resume->add_option("--data", options->data, "The pictures' folder, when it was moved")
       ->type_name("DIR");
+  vision::AddPictureLimitFlags(*resume, options->limits);
   for (CLI::App* verb : {list, show, watch, cancel, resume}) {
     verb->add_flag("--json", options->json, "One JSON document on standard output");
   }

@@ -3,6 +3,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/base/status.h"
+#include "common/vision/limit_flags.h"
 #include "services/cli/command.h"
 #include "services/cli/embedded.h"
 #include "services/cli/ensemble_source.h"
@@ -22,6 +23,7 @@ struct Options {
   std::string ensemble;
   std::string coordinator;
   int port = 7080;
+  vision::DecodeLimits limits;
 };
 
 absl::Status Serve(const Options& options, Context& context) {
@@ -30,6 +32,7 @@ absl::Status Serve(const Options& options, Context& context) {
   const std::string version = absl::StrCat(found.version.name(), "@", found.version.version());
   EmbeddedOptions how;
   how.serve = std::move(found);
+  how.pictures = options.limits;
   how.listen = absl::StrCat("127.0.0.1:", options.port);
   ATELIER_ASSIGN_OR_RETURN(const std::unique_ptr<Embedded> embedded, Embedded::Start(how));
   context.interrupt.SetAction([&] { embedded->Stop(kGrace); });
@@ -56,6 +59,7 @@ void AddServeCommand(CLI::App& app, Context& context) {
                    "gRPC port; 0: a free one; metrics over HTTP on it + 1000")
       ->check(CLI::Range(0, 64'535))
       ->capture_default_str();
+  vision::AddPictureLimitFlags(*verb, options->limits);
   verb->callback([options, &context] {
     const absl::Status status = Serve(*options, context);
     context.exit_code = status.ok() ? kDone : Fail(status);

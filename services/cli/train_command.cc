@@ -5,9 +5,10 @@
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "common/base/status.h"
+#include "common/vision/limit_flags.h"
 #include "services/cli/command.h"
 #include "services/cli/format.h"
-#include "services/cli/recipe.h"
+#include "services/cli/recipe/recipe.h"
 #include "services/cli/train_plan.h"
 #include "services/cli/training_session.h"
 
@@ -109,7 +110,7 @@ int TrainHere(const TrainOptions& options, const v1::RunPlan& plan, Context& con
   if (!kept.ok()) return Fail(kept);
   int code = kFailed;
   {
-    const auto session = TrainingSession::OpenEmbedded(*directory, *data);
+    const auto session = TrainingSession::OpenEmbedded(*directory, *data, options.limits);
     code = session.ok() ? SubmitAndFollow(**session, origin, *directory, plan, options, context)
                         : Fail(session.status());
   }
@@ -178,6 +179,7 @@ void AddTrainCommand(CLI::App& app, Context& context) {
   verb->add_flag("--no-pretrained", options->no_pretrained,
                  "Start from seeded random weights instead of ImageNet's");
   verb->add_flag("--json", options->json, "One JSON document on standard output at the end");
+  vision::AddPictureLimitFlags(*verb, options->limits);
   verb->callback([options, &context] { context.exit_code = Train(*options, context); });
 }
 

@@ -8,7 +8,7 @@
 #include "common/base/status.h"
 #include "common/nn/catalog.h"
 #include "services/cli/command.h"
-#include "services/cli/recipe.h"
+#include "services/cli/recipe/recipe.h"
 #include "services/cli/weights/progress_line.h"
 #include "services/cli/weights/store.h"
 

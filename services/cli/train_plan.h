@@ -7,6 +7,7 @@
 
 #include "absl/status/statusor.h"
 #include "atelier/v1/recipe.pb.h"
+#include "common/vision/decode.h"
 #include "services/coordinator/client.h"
 
 namespace atelier::cli {
@@ -29,6 +30,7 @@ struct TrainOptions {
   bool offline = false;
   bool no_pretrained = false;
   bool json = false;
+  vision::DecodeLimits limits;  // of pictures, when training here
 };
 
 // Recipe, then --set, then the other flags. InvalidArgument names what is wrong and what there is.

@@ -42,12 +42,14 @@ void WriteToStandardError(std::string_view text) {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<TrainingSession>> TrainingSession::OpenEmbedded(
-    const RunDirectory& directory, const std::filesystem::path& data) {
+    const RunDirectory& directory, const std::filesystem::path& data,
+    const vision::DecodeLimits& limits) {
   auto session = std::unique_ptr<TrainingSession>(new TrainingSession());
   ATELIER_ASSIGN_OR_RETURN(session->lock_, directory.Lock());
   EmbeddedOptions options;
   options.data_root = data;
   options.state = directory.state();
+  options.pictures = limits;
   ATELIER_ASSIGN_OR_RETURN(session->embedded_, Embedded::Start(options));
   const auto channel = session->embedded_->channels()->Connect(kEmbeddedCoordinator);
   session->directory_ = directory;

@@ -1,34 +1,21 @@
-"""The CLI end to end in embedded mode: train, evaluate, predict, stop, resume, and its exit codes.
-
-Standard library only; pictures are made here (BMP, tiny_cnn).
-"""
+"""The CLI end to end in embedded mode: train, evaluate, predict, stop, resume, and its exit codes."""
 import json
 import math
 import os
 import pathlib
-import random
 import re
+import shutil
 import signal
-import struct
 import subprocess
 import tempfile
 import unittest
 
 import cluster
+import pictures
 from npy import read_npy
 
 ATELIER = str(cluster.BIN / "atelier")
 CLASSES = ("blue", "green", "red")
-
-
-def bmp(path, colour, seed, size=32):
-    noise = random.Random(seed)
-    rows = b"".join(
-        bytes(min(255, max(0, c + noise.randrange(-60, 60))) for _ in range(size) for c in colour)
-        for _ in range(size))
-    header = struct.pack("<2sIHHI", b"BM", 54 + len(rows), 0, 0, 54)
-    info = struct.pack("<IiiHHIIiiII", 40, size, size, 1, 24, 0, len(rows), 2835, 2835, 0, 0)
-    path.write_bytes(header + info + rows)
 
 
 class EmbeddedCli(unittest.TestCase):
@@ -36,15 +23,7 @@ class EmbeddedCli(unittest.TestCase):
     def setUpClass(cls):
         cls.temp = tempfile.TemporaryDirectory()
         cls.root = pathlib.Path(cls.temp.name)
-        cls.data = cls.root / "pictures"
-        for index, name in enumerate(CLASSES):
-            (cls.data / "train" / name).mkdir(parents=True)
-            colour = [200 if i == index else 90 for i in range(3)]
-            for i in range(24):
-                bmp(cls.data / "train" / name / f"p{i:02d}.bmp", colour, 100 * index + i)
-        (cls.data / "test").mkdir()
-        for i in range(5):
-            bmp(cls.data / "test" / f"t{i}.bmp", [90, 200, 90], 1000 + i)
+        cls.data = pictures.make_dataset(cls.root / "pictures", per_class=24, classes=CLASSES, size=32, test=5)
         cls.environment = {**os.environ, "ATELIER_HOME": str(cls.root / "home")}
         cls.done = cls.run_cli(*cls.train_arguments("done", 4), "--json")
 
@@ -114,7 +93,7 @@ class EmbeddedCli(unittest.TestCase):
     def test_predict_names_a_bad_picture_unless_told_to_skip_it(self):
         folder = self.root / "mixed"
         folder.mkdir()
-        bmp(folder / "good.bmp", [90, 90, 200], 7)
+        shutil.copy(self.data / "test/picture-000.png", folder / "good.png")
         (folder / "bad.jpg").write_text("not a picture")
         arguments = ("predict", str(folder), "--ensemble", str(self.root / "done"), "--json")
         refused = self.run_cli(*arguments)
@@ -124,8 +103,18 @@ class EmbeddedCli(unittest.TestCase):
         skipped = self.run_cli(*arguments, "--skip-bad")
         self.assertEqual(skipped.returncode, 0, skipped.stderr)
         document = json.loads(skipped.stdout)
-        self.assertEqual([p["file"] for p in document["predictions"]], ["good.bmp"])
+        self.assertEqual([p["file"] for p in document["predictions"]], ["good.png"])
         self.assertEqual(document["skipped"][0]["file"], "bad.jpg")
+
+    def test_limits_of_pictures_are_flags_of_every_verb(self):
+        run, train = str(self.root / "done"), str(self.data / "train")
+        for verb in (("predict", train, "--ensemble", run), ("evaluate", "--ensemble", run, "--data", train),
+                     ("data", "inspect", train), ("train", "--data", str(self.data), "--members", "tiny_cnn", "--out",
+                                                  str(self.root / "limited"), "--no-pretrained")):
+            for side in (31, 32):  # the pictures have 32
+                done = self.run_cli(*verb, "--max-picture-side", str(side), *(("--epochs", "1") if verb[0] == "train" else ()))
+                said = done.stdout + done.stderr
+                self.assertEqual("32x32" in said or "side" in said, side == 31, said)
 
     def test_stopped_and_continued_gives_the_undisturbed_weights(self):
         epochs = 400

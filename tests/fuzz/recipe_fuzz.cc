@@ -1,4 +1,4 @@
-#include "services/cli/recipe.h"
+#include "services/cli/recipe/recipe.h"
 #include "tests/fuzz/check.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {

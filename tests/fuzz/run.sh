@@ -9,7 +9,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 seconds=${2:-60}
-declare -A extra=([picture]=tests/unit/vision/testdata [recipe]=services/cli/recipes)
+declare -A extra=([picture]=tests/unit/vision/testdata [recipe]=services/cli/recipe)
 mapfile -t targets < <(basename -s _fuzz.cc -a tests/fuzz/*_fuzz.cc)
 [ "${1:-all}" = all ] || targets=("$1")
 

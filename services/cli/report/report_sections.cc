@@ -8,7 +8,7 @@
 #include "absl/strings/str_replace.h"
 #include "common/ensemble/metrics.h"
 #include "services/cli/format.h"
-#include "services/cli/recipe.h"
+#include "services/cli/recipe/recipe.h"
 #include "services/cli/report/report_parts.h"
 
 namespace atelier::cli::report {

@@ -1,4 +1,4 @@
-#include "services/cli/golden_compare.h"
+#include "services/cli/model/golden_compare.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -1,4 +1,4 @@
-#include "services/cli/recipe.h"
+#include "services/cli/recipe/recipe.h"
 
 #include <gmock/gmock.h>
 #include <google/protobuf/util/message_differencer.h>

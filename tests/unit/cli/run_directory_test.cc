@@ -5,7 +5,7 @@
 
 #include <fstream>
 
-#include "services/cli/recipe.h"
+#include "services/cli/recipe/recipe.h"
 #include "tests/testing/status_matchers.h"
 #include "tests/testing/temp_dir.h"
 #include "tests/unit/cli/sample_run.h"

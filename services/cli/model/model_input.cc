@@ -1,4 +1,4 @@
-#include "services/cli/model_input.h"
+#include "services/cli/model/model_input.h"
 
 #include <cstring>
 #include <utility>

@@ -1,4 +1,4 @@
-#include "services/cli/recipe_walker.h"
+#include "services/cli/recipe/recipe_walker.h"
 
 #include <cmath>
 #include <limits>

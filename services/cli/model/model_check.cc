@@ -16,9 +16,9 @@
 #include "common/nn/runtime.h"
 #include "services/cli/command.h"
 #include "services/cli/format.h"
-#include "services/cli/golden_compare.h"
-#include "services/cli/model_commands.h"
-#include "services/cli/model_input.h"
+#include "services/cli/model/golden_compare.h"
+#include "services/cli/model/model_commands.h"
+#include "services/cli/model/model_input.h"
 #include "services/cli/run_json.h"
 #include "services/cli/weights/helper_process.h"
 

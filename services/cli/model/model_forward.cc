@@ -12,8 +12,8 @@
 #include "common/ensemble/npy.h"
 #include "common/nn/runtime.h"
 #include "services/cli/command.h"
-#include "services/cli/model_commands.h"
-#include "services/cli/model_input.h"
+#include "services/cli/model/model_commands.h"
+#include "services/cli/model/model_input.h"
 #include "services/cli/run_json.h"
 
 namespace atelier::cli {

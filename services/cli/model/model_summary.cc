@@ -1,4 +1,4 @@
-#include "services/cli/model_summary.h"
+#include "services/cli/model/model_summary.h"
 
 #include <numeric>
 

@@ -1,4 +1,4 @@
-#include "services/cli/recipe.h"
+#include "services/cli/recipe/recipe.h"
 
 #include <yaml-cpp/yaml.h>
 
@@ -12,7 +12,7 @@
 #include "absl/strings/str_split.h"
 #include "common/base/files.h"
 #include "common/base/status.h"
-#include "services/cli/recipe_walker.h"
+#include "services/cli/recipe/recipe_walker.h"
 
 namespace atelier::cli {
 namespace {

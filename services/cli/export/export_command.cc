@@ -1,5 +1,5 @@
 // atelier weights export: a backbone's or a trained member's weights for other tools.
-#include "services/cli/weights_export.h"
+#include "services/cli/export/export_command.h"
 
 #include <unistd.h>
 

@@ -1,4 +1,4 @@
-#include "services/cli/recipe.h"
+#include "services/cli/recipe/recipe.h"
 
 namespace atelier::cli {
 

@@ -6,8 +6,8 @@
 #include "absl/strings/str_format.h"
 #include "services/cli/command.h"
 #include "services/cli/format.h"
-#include "services/cli/model_commands.h"
-#include "services/cli/model_summary.h"
+#include "services/cli/model/model_commands.h"
+#include "services/cli/model/model_summary.h"
 #include "services/cli/run_json.h"
 #include "services/cli/weights/store.h"
 
