@@ -2,6 +2,7 @@
 
 #include <grpcpp/create_channel.h>
 #include <grpcpp/generic/generic_stub.h>
+#include <grpcpp/security/credentials.h>
 #include <grpcpp/server.h>
 #include <grpcpp/support/client_interceptor.h>
 
@@ -16,6 +17,7 @@ namespace atelier::rpc {
 namespace {
 
 constexpr std::string_view kInProcessPrefix = "inproc:";
+constexpr std::string_view kTlsPrefix = "https://";
 constexpr int kKeepaliveTimeMs = 30'000;
 constexpr int kKeepaliveTimeoutMs = 10'000;
 // What an attempt to connect gets, at least: gRPC's argument for that is called minimal backoff.
@@ -113,8 +115,11 @@ class TcpChannels final : public ChannelFactory {
       // Channels to one address must not share a connection with another factory's: a test's
       // counters and a killed peer's state stay where they belong.
       arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
+      const bool tls = address.starts_with(kTlsPrefix);
       channel = grpc::experimental::CreateCustomChannelWithInterceptors(
-          address, grpc::InsecureChannelCredentials(), arguments, Interceptors(options_));
+          tls ? address.substr(kTlsPrefix.size()) : address,
+          tls ? grpc::SslCredentials({}) : grpc::InsecureChannelCredentials(), arguments,
+          Interceptors(options_));
     }
     return channel;
   }

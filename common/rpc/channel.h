@@ -30,7 +30,9 @@ struct ChannelOptions {
   std::shared_ptr<CallCounter> call_counter = CallCounterFromEnvironment();
 };
 
-// host:port over TCP. Keepalive 30 s / 10 s.
+// host:port over TCP in plain, https://host:port over TLS: the server's name is checked against the
+// system's certificates, or those of the file GRPC_DEFAULT_SSL_ROOTS_FILE_PATH. Keepalive 30 s / 10
+// s.
 std::shared_ptr<ChannelFactory> MakeTcpChannelFactory(const ChannelOptions& options = {});
 
 // Embedded mode: "inproc:NAME" reaches a server added under NAME (same process, no socket); any

@@ -1,4 +1,5 @@
-"""The compose file with three trainers: train, lose the busy one to `docker kill` in mid-epoch, end, serve.
+"""The compose file with three trainers: train, lose the busy one to `docker kill` in mid-epoch, end, serve. And with the
+TLS overlay: what is reached from elsewhere, and floods of it.
 
 Runs where a Docker daemon answers and says so where none does. The image holds the binaries of this build
 (Dockerfile.packed); the project name is its own, so that nothing of the user's is touched.
@@ -7,18 +8,22 @@ import json
 import os
 import pathlib
 import shutil
+import ssl
 import subprocess
 import sys
 import tempfile
 import unittest
 
 import cluster
+import floods
 import pictures
+import raw_http2
 from npy import read_npy
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PROJECT = f"atelier_test_{os.getpid()}"
 IMAGE = f"{PROJECT}:packed"
+EDGE_IMAGE = f"{PROJECT}_edge:latest"
 # tiny_cnn at 96 px: some 15 s of training on one thread, so that there is a middle to be killed in.
 TRAIN = ["--recipe", "fast", "--members", "tiny_cnn", "--epochs", 24, "--set", "image.size=96", "--set",
          "batch_size=8", "--checkpoint-seconds", 1, "--data", "."]
@@ -47,37 +52,59 @@ def why_not():
     return None
 
 
-class Containers(unittest.TestCase):
+def build(image, dockerfile, context):
+    run("docker", "build", "-q", "-f", dockerfile, "-t", image, context)
+    unittest.addModuleCleanup(subprocess.run, ["docker", "rmi", "-f", image], capture_output=True)
+
+
+def setUpModule():
+    """The image of this build's binaries."""
+    with tempfile.TemporaryDirectory(prefix="atelier_image_") as folder:
+        folder = pathlib.Path(folder)
+        (folder / "bin").mkdir()
+        for binary in ("atelier", "atelier-coordinator", "atelier-data", "atelier-trainer", "atelier-aggregator"):
+            run("strip", "-o", folder / "bin" / binary, cluster.BIN / binary)
+        shutil.copy(ROOT / "deploy/runtime-packages.sh", folder)
+        build(IMAGE, ROOT / "tests/e2e/Dockerfile.packed", folder)
+
+
+class Composed(unittest.TestCase):
+    """One project of containers."""
+    FILES = ["docker-compose.yaml"]
+    UP = []
+
     def setUp(self):
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="atelier_containers_"))
         self.addCleanup(shutil.rmtree, self.folder, ignore_errors=True)
         self.pictures = pictures.make_dataset(self.folder / "pictures", per_class=64, test=6)
-        # The data-service reads them as its own user.
+        self.prepare()
+        # The containers read them as their own user.
         for path in (self.folder, *self.folder.rglob("*")):
             path.chmod(0o755 if path.is_dir() else 0o644)
-        self.pack()
-        self.ports = [cluster.free_port(), cluster.free_port()]
+        self.ports = [cluster.free_port(), cluster.free_port(), cluster.free_port()]
+        self.coordinator, self.aggregator, self.edge = (f"127.0.0.1:{port}" for port in self.ports)
         self.environment = dict(os.environ, ATELIER_IMAGE=IMAGE, ATELIER_DATA_DIR=str(self.pictures),
                                 ATELIER_COORDINATOR_PORT=str(self.ports[0]),
-                                ATELIER_AGGREGATOR_PORT=str(self.ports[1]), ATELIER_TRAINER_THREADS="1")
-        self.compose = (["docker-compose"] if shutil.which("docker-compose") else ["docker", "compose"]) + [
-            "-f", str(ROOT / "deploy/docker-compose.yaml"), "-p", PROJECT]
+                                ATELIER_AGGREGATOR_PORT=str(self.ports[1]), ATELIER_TRAINER_THREADS="1",
+                                ATELIER_EDGE_PORT=str(self.ports[2]), ATELIER_EDGE_IMAGE=EDGE_IMAGE,
+                                ATELIER_TLS_DIR=str(self.folder / "tls"))
+        self.compose = ["docker-compose"] if shutil.which("docker-compose") else ["docker", "compose"]
+        for file in self.FILES:
+            self.compose += ["-f", str(ROOT / "deploy" / file)]
+        self.compose += ["-p", PROJECT]
         self.addCleanup(lambda: subprocess.run([*self.compose, "down", "--volumes", "--timeout", "20"],
                                                env=self.environment, capture_output=True))
-        run(*self.compose, "up", "-d", "--no-build", "--scale", "trainer=3", env=self.environment)
-        self.coordinator, self.aggregator = (f"127.0.0.1:{port}" for port in self.ports)
+        run(*self.compose, "up", "-d", "--no-build", *self.UP, env=self.environment)
 
-    def pack(self):
-        context = self.folder / "context"
-        (context / "bin").mkdir(parents=True)
-        for binary in ("atelier", "atelier-coordinator", "atelier-data", "atelier-trainer", "atelier-aggregator"):
-            run("strip", "-o", context / "bin" / binary, cluster.BIN / binary)
-        shutil.copy(ROOT / "deploy/runtime-packages.sh", context)
-        run("docker", "build", "-q", "-f", ROOT / "tests/e2e/Dockerfile.packed", "-t", IMAGE, context)
-        self.addCleanup(lambda: subprocess.run(["docker", "rmi", "-f", IMAGE], capture_output=True))
+    def prepare(self):
+        pass
 
     def atelier(self, *arguments, **kwargs):
         return cluster.run_atelier(*arguments, **kwargs)
+
+
+class ManyTrainers(Composed):
+    UP = ["--scale", "trainer=3"]
 
     def task(self):
         runs = json.loads(self.atelier("runs", "list", "--json", "--coordinator", self.coordinator).stdout)
@@ -127,6 +154,75 @@ class Containers(unittest.TestCase):
         for row, expected in zip(rows, read_npy(offline), strict=True):
             for a, b in zip(row, expected):
                 self.assertAlmostEqual(a, b, delta=1e-5)
+
+
+class Edge(Composed):
+    """The TLS overlay. To the floods it is a service whose memory and descriptors are the aggregator's."""
+    FILES = ["docker-compose.yaml", "docker-compose.tls.yaml"]
+    UP = ["coordinator", "aggregator", "edge"]
+    METHOD = "/inference.GRPCInferenceService/ModelInfer"
+    connections = 1500
+    slow_clients = 150  # of one address the edge takes 200
+    limit = 16 << 20
+    quota = 512 << 20
+
+    def prepare(self):
+        build(EDGE_IMAGE, ROOT / "deploy/edge/Dockerfile", ROOT / "deploy/edge")
+        tls = self.folder / "tls"
+        tls.mkdir()
+        self.certificate = tls / "certificate.pem"
+        run("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost", "-addext",
+            "subjectAltName=DNS:localhost,IP:127.0.0.1", "-keyout", tls / "key.pem", "-out", self.certificate)
+        (tls / "edge.pem").write_text(self.certificate.read_text() + (tls / "key.pem").read_text())
+        self.tls = ssl.create_default_context(cafile=str(self.certificate))
+        self.tls.set_alpn_protocols(["h2"])
+
+    def connect(self, timeout=20):
+        return raw_http2.Connection(self.ports[2], timeout, self.tls)
+
+    def container(self, service):
+        return run(*self.compose, "ps", "-q", service, env=self.environment).strip()
+
+    def pid(self):
+        """Of the aggregator, below its init."""
+        for line in run("docker", "top", self.container("aggregator"), "-eo", "pid,args").splitlines():
+            pid, _, command = line.strip().partition(" ")
+            if command.strip().startswith("atelier-aggregator"):
+                return int(pid)
+        raise AssertionError("the aggregator's container has no aggregator")
+
+    def memory(self):
+        for line in pathlib.Path(f"/proc/{self.pid()}/status").read_text().splitlines():
+            if line.startswith("VmRSS:"):
+                return int(line.split()[1]) << 10
+        raise AssertionError("no VmRSS")
+
+    def descriptors(self):
+        return len(os.listdir(f"/proc/{self.pid()}/fd"))
+
+    def serves(self, address, trusted=None):
+        return self.atelier("health", address, check=False, env={
+            "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH": str(trusted)} if trusted else None).returncode == 0
+
+    def answers(self):
+        return self.serves(f"https://localhost:{self.ports[2]}", self.certificate)
+
+    def test_only_the_edge_is_reached_and_it_outlives_floods(self):
+        cluster.wait_for("an answer through the edge", self.answers, 60)
+        for address, trusted in ((self.coordinator, None), (self.aggregator, None), (self.edge, None),
+                                 (f"https://localhost:{self.ports[2]}", None)):  # a certificate nobody signed
+            self.assertFalse(self.serves(address, trusted), address)
+
+        self.assertEqual(os.geteuid(), 0, "reads the aggregator's memory in /proc")
+        pid = self.pid()
+        floods.flood_of_resets(self, self.METHOD)  # what it allocates once and keeps
+        for flood in floods.ALL:
+            before = self.memory()
+            what = flood(self, self.METHOD)
+            cluster.wait_for(f"an answer after {flood.__name__}", self.answers, 5)
+            cluster.wait_for(f"memory back after {flood.__name__}", lambda: self.memory() <= 1.1 * before, 60, 0.5)
+            print(f"edge: {flood.__name__}: {what}; {before >> 20} -> {self.memory() >> 20} MiB", flush=True)
+        self.assertEqual(self.pid(), pid, "the aggregator was started again")
 
 
 if __name__ == "__main__":
