@@ -1,0 +1,38 @@
+#!/usr/bin/env bash
+# The README's two commands on a fresh Debian: a container of nothing but git, bash and python3, and
+# a fresh clone of HEAD with nothing beside it.
+# Usage: bash tests/platform/bare_debian.sh bookworm|trixie [COMMAND…]
+#   default: deploy/demo.sh, tests/run.sh, deploy/demo.sh again; prints how long each took
+# PIP_* and *_proxy of the environment, and the CA bundle that PIP_CERT names, are handed in.
+# Ends with 77 (skipped) where no Docker daemon answers.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+
+suite=${1:?bookworm or trixie}
+shift
+if [ $# -gt 0 ]; then commands=("$*"); else
+  commands=("bash deploy/demo.sh" "bash tests/run.sh" "bash deploy/demo.sh")
+fi
+docker info >/dev/null 2>&1 || { echo "bare_debian: SKIPPED: no Docker daemon answers"; exit 77; }
+bash deploy/base-image.sh --suite "$suite"
+
+container="atelier-bare-$suite-$$"
+bundle=$(mktemp -d)
+trap 'docker rm -f "$container" >/dev/null 2>&1; rm -rf "$bundle"' EXIT
+git bundle create -q "$bundle/atelier.bundle" HEAD
+options=(-v "$bundle:/bundle:ro")
+while IFS='=' read -r name _; do
+  case "$name" in PIP_FIND_LINKS) ;; PIP_* | *_proxy | *_PROXY) options+=(-e "$name") ;; esac
+done < <(env)
+if [ -n "${PIP_CERT:-}" ]; then options+=(-v "$PIP_CERT:$PIP_CERT:ro"); fi
+
+docker run -d --name "$container" "${options[@]}" "atelier-debian:$suite" sleep infinity >/dev/null
+inside() { docker exec -e DEBIAN_FRONTEND=noninteractive "$container" bash -c "$1"; }
+inside "apt-get -qq update && apt-get -qq -y --no-install-recommends install git python3 >/dev/null"
+inside "git clone -q /bundle/atelier.bundle /root/atelier"
+for command in "${commands[@]}"; do
+  echo "bare_debian: $suite: $command"
+  started=$SECONDS
+  inside "cd /root/atelier && $command"
+  echo "bare_debian: $suite: $command: $((SECONDS - started)) s"
+done
