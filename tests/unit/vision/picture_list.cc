@@ -59,7 +59,7 @@ std::vector<BadPicture> NoPictures() {
       {"ZeroBytes", "", kBad, "empty"},
       {"OneByte", "x", kBad, "not a picture"},
       {"TextNamedJpg", "this is a text that was named .jpg", kBad, "not a picture"},
-      {"Gif", "GIF89a\1\0\1\0\x80\0\0\0\0\0\xff\xff\xff;", kBad, "GIF"},
+      {"Gif", std::string("GIF89a\1\0\1\0\x80\0\0\0\0\0\xff\xff\xff;", 20), kBad, "GIF"},
       {"Tiff", std::string("II*\0\x08\0\0\0", 8), kBad, "not a picture"},
       {"Heic",
        std::string("\0\0\0\x18"
