@@ -29,6 +29,6 @@ endif()
 
 set(ATELIER_SANITIZE "" CACHE STRING "address,undefined or thread; empty: none")
 if(ATELIER_SANITIZE)
-  add_compile_options(-fsanitize=${ATELIER_SANITIZE} -fno-omit-frame-pointer -g1)
+  add_compile_options(-fsanitize=${ATELIER_SANITIZE} -fno-omit-frame-pointer)
   add_link_options(-fsanitize=${ATELIER_SANITIZE})
 endif()

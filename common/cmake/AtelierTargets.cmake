@@ -14,6 +14,10 @@ set(ATELIER_WARNINGS
   # GCC 12 sees overlaps in std::string that are not there (GCC bug 105651); clang knows no such warning.
   $<$<CXX_COMPILER_ID:GNU>:-Wno-restrict>
   -Werror)
+if(ATELIER_SANITIZE AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+  # GCC documents false ones under sanitizers (here: in std::regex).
+  list(APPEND ATELIER_WARNINGS -Wno-maybe-uninitialized)
+endif()
 
 function(_atelier_common target)
   cmake_parse_arguments(ARG "TORCH" "TIMEOUT" "SOURCES;DEPS;LABELS" ${ARGN})
