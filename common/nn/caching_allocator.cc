@@ -118,6 +118,7 @@ class CachingAllocator final : public c10::Allocator {
 void InstallCachingAllocator() {
   static const bool installed = [] {
     c10::SetCPUAllocator(new CachingAllocator, /*priority=*/1);
+    // NOLINTNEXTLINE(clang-analyzer-cplusplus.NewDeleteLeaks): LibTorch keeps it for ever
     return true;
   }();
   static_cast<void>(installed);
