@@ -113,6 +113,7 @@ class WorkSessionImpl final : public WorkSession {
       if (stream->Send(message)) {
         {
           MutexLock lock(mutex_);
+          if (closed_) return;  // since the hello was written: nobody would cancel this stream
           stream_ = stream;
           sent_at_.clear();
           board_.Reconnected();
