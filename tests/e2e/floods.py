@@ -33,7 +33,7 @@ def flood_of_connections(service, _):
     return f"{len(opened)} connections, {most} descriptors"
 
 
-def flood_of_slow_clients(service, path, pause=0.4):
+def flood_of_slow_clients(service, path):
     """Prefaces, headers and messages by the byte."""
     clients = []
     for i in range(service.slow_clients):
@@ -48,7 +48,7 @@ def flood_of_slow_clients(service, path, pause=0.4):
         for i, client in enumerate(clients):
             data = slow[i % 3][step:step + 1]
             client.send(raw_http2.frame(raw_http2.DATA, 0, 1, data) if i % 3 == 2 else data)
-        time.sleep(pause)  # in all more than this house's handshake may take
+        time.sleep(0.4)  # in all more than this house's handshake may take
     closed = 0
     for client in clients:
         client.read(0)
@@ -113,4 +113,6 @@ def flood_of_resets(service, path):
     return f"{begun} calls over {connections} connections"
 
 
-ALL = (flood_of_connections, flood_of_slow_clients, flood_of_giant_messages, flood_of_resets)
+
+# The one that may cost a service its life comes last.
+ALL = (flood_of_slow_clients, flood_of_giant_messages, flood_of_resets, flood_of_connections)

@@ -146,6 +146,8 @@ class Faults(unittest.TestCase):
                 self.acknowledged(fleet)
                 fleet.coordinator.wrapper = []
                 fleet.coordinator.start().wait_healthy()
+                # Submitted in time, or refused: before the data-service is back no plan is taken.
+                cluster.wait_for(f"{name}: a run or a refusal", lambda: process.poll() is not None or fleet.run_ids(), 60)
                 if process.poll() not in (None, 0):  # the client had given up: its run goes on all the same
                     if fleet.run_ids():
                         process = subprocess.Popen([str(cluster.BIN / "atelier"), "runs", "watch", fleet.run_ids()[0],
