@@ -4,6 +4,8 @@ Each takes a service with connect(timeout) -> raw_http2.Connection, memory() in 
 `connections` (how many to open), `slow_clients` (how many at once), `limit` (of a message, in bytes) and `quota` (of
 unfinished messages, in bytes), and the path of a gRPC method; returns what it did in words.
 """
+import os
+import pathlib
 import time
 
 import raw_http2
@@ -31,6 +33,17 @@ def flood_of_connections(service, _):
     for connection in opened:
         connection.close()
     return f"{len(opened)} connections, {most} descriptors"
+
+
+def resident_bytes(pid):
+    for line in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1]) << 10
+    raise RuntimeError(f"no VmRSS of process {pid}")
+
+
+def open_descriptors(pid):
+    return len(os.listdir(f"/proc/{pid}/fd"))
 
 
 def flood_of_slow_clients(service, path):

@@ -192,13 +192,10 @@ class Edge(Composed):
         raise AssertionError("the aggregator's container has no aggregator")
 
     def memory(self):
-        for line in pathlib.Path(f"/proc/{self.pid()}/status").read_text().splitlines():
-            if line.startswith("VmRSS:"):
-                return int(line.split()[1]) << 10
-        raise AssertionError("no VmRSS")
+        return floods.resident_bytes(self.pid())
 
     def descriptors(self):
-        return len(os.listdir(f"/proc/{self.pid()}/fd"))
+        return floods.open_descriptors(self.pid())
 
     def serves(self, address, trusted=None):
         return self.atelier("health", address, check=False, env={

@@ -36,7 +36,7 @@ class Supervised(cluster.Service):
         return raw_http2.Connection(self.port, timeout)
 
     def descriptors(self):
-        return len(os.listdir(f"/proc/{self.process.pid}/fd"))
+        return floods.open_descriptors(self.process.pid)
 
     def start(self):
         def limit():
@@ -47,11 +47,7 @@ class Supervised(cluster.Service):
         return self
 
     def memory(self):
-        """Resident bytes."""
-        for line in pathlib.Path(f"/proc/{self.process.pid}/status").read_text().splitlines():
-            if line.startswith("VmRSS:"):
-                return int(line.split()[1]) << 10
-        raise RuntimeError("no VmRSS")
+        return floods.resident_bytes(self.process.pid)
 
     def answers(self):
         return subprocess.run([cluster.BIN / "atelier", "health", self.address], capture_output=True,

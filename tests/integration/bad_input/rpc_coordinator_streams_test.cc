@@ -1,12 +1,10 @@
 // RELIABILITY, "RPC": half-open streams, missing deadlines and a data-service that hangs, at the
 // coordinator.
-#include <grpcpp/generic/generic_stub.h>
-
-#include <future>
 #include <limits>
 #include <thread>
 
 #include "tests/integration/bad_input/rpc_coordinator_fixture.h"
+#include "tests/testing/garbage_call.h"
 #include "tests/testing/raw_http2.h"
 
 namespace atelier::coordinator {
@@ -59,20 +57,10 @@ TEST_F(CoordinatorRpcs, HalfOpenStreamsAreLetGo) {
 
 // Bytes that are no message, where one request is expected.
 TEST_F(CoordinatorRpcs, GarbageIsAnInvalidArgument) {
-  grpc::GenericStub stub(Channel());
   for (const char* method :
        {"/atelier.v1.CoordinatorService/GetRun", "/atelier.v1.CoordinatorService/WatchRun"}) {
-    for (const std::string& bytes : {std::string(100, '\xff'), std::string("\x0a\x7f"),
-                                     std::string("\x0a\x02\xc3\x28") /* not UTF-8 */}) {
-      grpc::ClientContext context;
-      context.set_deadline(std::chrono::system_clock::now() + kPatience);
-      grpc::Slice slice(bytes);
-      grpc::ByteBuffer request(&slice, 1);
-      grpc::ByteBuffer response;
-      std::promise<grpc::Status> ended;
-      stub.UnaryCall(&context, method, grpc::StubOptions(), &request, &response,
-                     [&](const grpc::Status& status) { ended.set_value(status); });
-      EXPECT_THAT(rpc::FromGrpcStatus(ended.get_future().get()),
+    for (const std::string& bytes : atelier::testing::Garbage()) {
+      EXPECT_THAT(atelier::testing::CallWithBytes(Channel(), method, bytes, kPatience),
                   StatusIs(absl::StatusCode::kInvalidArgument));
       ExpectNextGoodRequestSucceeds();
     }

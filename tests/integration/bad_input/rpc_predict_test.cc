@@ -1,11 +1,9 @@
 // RELIABILITY, "RPC": bad content of the aggregator's calls, over both protocols.
-#include <grpcpp/generic/generic_stub.h>
-
 #include <functional>
-#include <future>
 
 #include "tests/integration/bad_input/rpc_oip_cases.h"
 #include "tests/integration/bad_input/rpc_serving.h"
+#include "tests/testing/garbage_call.h"
 
 namespace atelier::aggregator {
 namespace {
@@ -139,23 +137,14 @@ TEST_F(Limits, SixtyFourPicturesAreOneRequest) {
   EXPECT_EQ(own.labels_size(), 64);
 }
 
-// Bytes that are no request at all, sent by a stub that does not look at them.
 class Garbage : public BadRpcTest, public ::testing::WithParamInterface<const char*> {};
 
 TEST_P(Garbage, IsAnInvalidArgumentAndTheNextGoodRequestSucceeds) {
-  for (const std::string& bytes : {std::string(100, '\xff'), std::string("\x0a\x7f"),
-                                   std::string("\x0a\x02\xc3\x28", 4) /* not UTF-8 */}) {
-    grpc::GenericStub stub(grpc::CreateChannel("127.0.0.1:" + std::to_string(port()),
-                                               grpc::InsecureChannelCredentials()));
-    grpc::ClientContext context;
-    context.set_deadline(std::chrono::system_clock::now() + kPatience);
-    grpc::Slice slice(bytes);
-    grpc::ByteBuffer request(&slice, 1);
-    grpc::ByteBuffer response;
-    std::promise<grpc::Status> ended;
-    stub.UnaryCall(&context, GetParam(), grpc::StubOptions(), &request, &response,
-                   [&](const grpc::Status& status) { ended.set_value(status); });
-    EXPECT_THAT(rpc::FromGrpcStatus(ended.get_future().get()), StatusIs(kInvalid));
+  const auto channel = grpc::CreateChannel("127.0.0.1:" + std::to_string(port()),
+                                           grpc::InsecureChannelCredentials());
+  for (const std::string& bytes : atelier::testing::Garbage()) {
+    EXPECT_THAT(atelier::testing::CallWithBytes(channel, GetParam(), bytes, kPatience),
+                StatusIs(kInvalid));
     ExpectNextGoodRequestSucceeds();
   }
 }
