@@ -3,6 +3,7 @@
 # Usage: bash tests/run.sh [ctest arguments]
 #   bash tests/run.sh              everything that must pass
 #   bash tests/run.sh -L fast      one label
+#   bash tests/run.sh -LE 'bench|long|e2e'  all but these, instead of all but bench and long
 #   bash tests/run.sh -R Philox    by name
 #   bash tests/run.sh -L long      what takes hours
 #   bash tests/run.sh -N           set-up and full build, then only list the tests
@@ -21,7 +22,7 @@ echo "run: built in $((SECONDS - started)) s"
 export GOMP_SPINCOUNT="${GOMP_SPINCOUNT:-1000}"
 arguments=(--test-dir build --output-on-failure --no-tests=error)
 case " $* " in
-  *" -L "* | *" --label-regex "*) ;;
+  *" -L "* | *" -LE "* | *" --label-regex "* | *" --label-exclude "*) ;;
   *) arguments+=(-LE '^(bench|long)$') ;;
 esac
 started=$SECONDS
