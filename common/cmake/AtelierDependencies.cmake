@@ -16,7 +16,8 @@ pkg_check_modules(SQLITE3 REQUIRED IMPORTED_TARGET sqlite3)
 pkg_check_modules(LIBZIP REQUIRED IMPORTED_TARGET libzip)
 find_package(HDF5 REQUIRED COMPONENTS C)
 find_library(SQLITECPP_LIBRARY SQLiteCpp REQUIRED)
-find_library(HTTPLIB_LIBRARY cpp-httplib REQUIRED)
+# With the macros that the library was compiled with: its classes have other members without.
+pkg_check_modules(HTTPLIB REQUIRED IMPORTED_TARGET cpp-httplib)
 # ONNX' messages, compiled: Debian's LibTorch is linked with the same library.
 find_library(ONNX_PROTO_LIBRARY onnx_proto REQUIRED)
 add_library(atelier_onnx INTERFACE)

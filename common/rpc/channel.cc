@@ -17,7 +17,7 @@ namespace atelier::rpc {
 namespace {
 
 constexpr std::string_view kInProcessPrefix = "inproc:";
-constexpr std::string_view kTlsPrefix = "https://";
+constexpr std::string_view kHttpsPrefix = "https://";
 constexpr int kKeepaliveTimeMs = 30'000;
 constexpr int kKeepaliveTimeoutMs = 10'000;
 // What an attempt to connect gets, at least: gRPC's argument for that is called minimal backoff.
@@ -97,6 +97,13 @@ grpc::ChannelArguments Arguments(const ChannelOptions& options) {
   return arguments;
 }
 
+// Null, of which gRPC makes a channel that leads nowhere, when there should be an identity.
+std::shared_ptr<grpc::ChannelCredentials> Credentials(const ChannelOptions& options, bool https) {
+  if (!options.tls.ok()) return nullptr;
+  if (*options.tls != nullptr) return (*options.tls)->ForChannel(options.peer_name);
+  return https ? grpc::SslCredentials({}) : grpc::InsecureChannelCredentials();
+}
+
 class TcpChannels final : public ChannelFactory {
  public:
   explicit TcpChannels(const ChannelOptions& options) : options_(options) { PinCallbackThreads(); }
@@ -115,11 +122,10 @@ class TcpChannels final : public ChannelFactory {
       // Channels to one address must not share a connection with another factory's: a test's
       // counters and a killed peer's state stay where they belong.
       arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
-      const bool tls = address.starts_with(kTlsPrefix);
+      const bool https = address.starts_with(kHttpsPrefix);
       channel = grpc::experimental::CreateCustomChannelWithInterceptors(
-          tls ? address.substr(kTlsPrefix.size()) : address,
-          tls ? grpc::SslCredentials({}) : grpc::InsecureChannelCredentials(), arguments,
-          Interceptors(options_));
+          https ? address.substr(kHttpsPrefix.size()) : address, Credentials(options_, https),
+          arguments, Interceptors(options_));
     }
     return channel;
   }

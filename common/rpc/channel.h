@@ -5,8 +5,10 @@
 #include <string>
 #include <string_view>
 
+#include "absl/status/statusor.h"
 #include "common/rpc/call_counter.h"
 #include "common/rpc/limits.h"
+#include "common/rpc/tls.h"
 
 namespace grpc {
 class Channel;
@@ -28,11 +30,15 @@ struct ChannelOptions {
   int max_receive_bytes = kPictureReceiveBytes;
   // Set: counts every call (method name -> calls) made over these channels.
   std::shared_ptr<CallCounter> call_counter = CallCounterFromEnvironment();
+  // Set: whatever is reached over TCP is reached by mutual TLS. An error: nothing is reached over
+  // TCP, in plain neither.
+  absl::StatusOr<std::shared_ptr<const TlsIdentity>> tls = TlsIdentityFromEnvironment();
+  PeerName peer_name = PeerName::kChecked;  // of mutual TLS
 };
 
-// host:port over TCP in plain, https://host:port over TLS: the server's name is checked against the
-// system's certificates, or those of the file GRPC_DEFAULT_SSL_ROOTS_FILE_PATH. Keepalive 30 s / 10
-// s.
+// With an identity host:port and https://host:port are dialled by mutual TLS. Without one host:port
+// is plain text and https://host:port is TLS: the server's name is checked against the system's
+// certificates, or those of the file GRPC_DEFAULT_SSL_ROOTS_FILE_PATH. Keepalive 30 s / 10 s.
 std::shared_ptr<ChannelFactory> MakeTcpChannelFactory(const ChannelOptions& options = {});
 
 // Embedded mode: "inproc:NAME" reaches a server added under NAME (same process, no socket); any

@@ -12,7 +12,7 @@
 
 #include "common/base/status.h"
 #include "common/concurrency/mutex.h"
-#include "common/rpc/channel.h"
+#include "common/rpc/address.h"
 #include "common/rpc/status.h"
 
 namespace atelier::rpc {
@@ -27,16 +27,10 @@ constexpr std::chrono::seconds kSlack{1};
 using HealthStub =
     grpc::TemplatedGenericStub<google::protobuf::Empty, google::protobuf::Int32Value>;
 
-ChannelOptions Uncounted() {
-  ChannelOptions options;
-  options.call_counter = nullptr;
-  return options;
-}
-
 // Shared with gRPC's callback, which may come after the asker has given up.
 struct Question {
-  explicit Question(const std::string& address)
-      : stub(MakeTcpChannelFactory(Uncounted())->Connect(address)) {}
+  Question(const std::string& address, const ChannelOptions& how)
+      : stub(MakeTcpChannelFactory(how)->Connect(address)) {}
   HealthStub stub;
   grpc::ClientContext context;
   google::protobuf::Empty request;
@@ -48,8 +42,11 @@ struct Question {
 
 }  // namespace
 
-absl::StatusOr<bool> AskHealth(const std::string& address, std::chrono::milliseconds timeout) {
-  auto question = std::make_shared<Question>(address);
+absl::StatusOr<bool> AskHealth(const std::string& address, std::chrono::milliseconds timeout,
+                               ChannelOptions how) {
+  how.call_counter = nullptr;
+  if (IsLoopback(HostOf(address))) how.peer_name = PeerName::kAny;
+  auto question = std::make_shared<Question>(address, how);
   question->context.set_deadline(std::chrono::system_clock::now() + timeout);
   question->stub.UnaryCall(&question->context, "/grpc.health.v1.Health/Check", grpc::StubOptions(),
                            &question->request, &question->response,

@@ -15,6 +15,7 @@
 #include "common/base/logging.h"
 #include "common/base/status.h"
 #include "common/concurrency/mutex.h"
+#include "common/rpc/address.h"
 #include "common/rpc/health.h"
 #include "common/rpc/http_server.h"
 #include "common/rpc/watchdog.h"
@@ -26,28 +27,31 @@ constexpr int kHttpPortOffset = 1000;
 // Not zero: the supervisor starts the service again.
 constexpr int kUnansweredExitCode = 1;
 
-std::string HostOf(const std::string& listen) {
-  const size_t colon = listen.rfind(':');
-  return colon == std::string::npos ? listen : listen.substr(0, colon);
-}
-
-bool IsLoopback(const std::string& host) {
-  return host == "localhost" || host == "[::1]" || host.rfind("127.", 0) == 0;
-}
-
 absl::Status CheckListen(const ServerOptions& options) {
   const size_t colon = options.listen.rfind(':');
   if (colon == std::string::npos || colon + 1 == options.listen.size()) {
     return absl::InvalidArgumentError(
         absl::StrCat("--listen ", options.listen, ": expected HOST:PORT, e.g. 127.0.0.1:7070"));
   }
-  if (!options.insecure && !IsLoopback(HostOf(options.listen))) {
+  if (options.insecure && options.tls != nullptr) {
+    return absl::InvalidArgumentError(
+        "--insecure (ATELIER_INSECURE) is plain text and --tls-cert (ATELIER_TLS_CERT) is TLS: "
+        "leave one of them out");
+  }
+  if (!options.insecure && options.tls == nullptr && !IsLoopback(HostOf(options.listen))) {
     return absl::FailedPreconditionError(absl::StrCat(
         "--listen ", options.listen,
-        " is reachable from other machines and this listener is plain text: add --insecure on a "
-        "network you trust, or listen on 127.0.0.1"));
+        " is reachable from other machines and this listener is plain text: give --tls-cert, "
+        "--tls-key and --tls-ca, or --insecure on a network you trust, or listen on 127.0.0.1"));
   }
   return absl::OkStatus();
+}
+
+// Metrics are plain text, whatever gRPC speaks.
+std::string MetricsHost(const ServerOptions& options) {
+  const std::string host(HostOf(options.listen));
+  const bool as_wide = options.tls == nullptr || options.insecure_metrics || IsLoopback(host);
+  return as_wide ? host : "127.0.0.1";
 }
 
 void ApplyLimits(const ServerOptions& options, grpc::ServerBuilder& builder) {
@@ -102,7 +106,7 @@ class RefuseGarbageFactory final : public grpc::experimental::ServerInterceptorF
 
 // Where this process reaches its own listener.
 std::string OwnAddress(const std::string& listen, int port) {
-  std::string host = HostOf(listen);
+  std::string host(HostOf(listen));
   if (host == "0.0.0.0" || host.empty() || host == "*") host = "127.0.0.1";
   if (host == "[::]") host = "[::1]";
   return absl::StrCat(host, ":", port);
@@ -120,6 +124,7 @@ class RpcServerImpl final : public RpcServer {
   // NOLINTNEXTLINE(performance-unnecessary-value-param): a handful of pointers
   absl::Status Start(const ServerOptions& options, std::vector<grpc::Service*> services) {
     if (!options.in_process_only) ATELIER_RETURN_IF_ERROR(CheckListen(options));
+    tls_ = options.tls;
     static std::once_flag plugins;
     std::call_once(plugins, [] {
       grpc::EnableDefaultHealthCheckService(true);
@@ -128,7 +133,9 @@ class RpcServerImpl final : public RpcServer {
     grpc::ServerBuilder builder;
     ApplyLimits(options, builder);
     if (!options.in_process_only) {
-      builder.AddListeningPort(options.listen, grpc::InsecureServerCredentials(), &port_);
+      builder.AddListeningPort(
+          options.listen, tls_ == nullptr ? grpc::InsecureServerCredentials() : tls_->ForServer(),
+          &port_);
     }
     for (grpc::Service* service : services) builder.RegisterService(service);
     std::vector<std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface>>
@@ -145,7 +152,7 @@ class RpcServerImpl final : public RpcServer {
     if (options.metrics != nullptr && !options.in_process_only) {
       const int wanted = options.http_port >= 0 ? options.http_port : port_ + kHttpPortOffset;
       ATELIER_ASSIGN_OR_RETURN(http_,
-                               HttpServer::Start(HostOf(options.listen), wanted, options.metrics));
+                               HttpServer::Start(MetricsHost(options), wanted, options.metrics));
     }
     if (options.watchdog.count() > 0 && !options.in_process_only) StartWatchdog(options);
     return absl::OkStatus();
@@ -189,10 +196,11 @@ class RpcServerImpl final : public RpcServer {
     watching.limit = options.watchdog;
     watchdog_ = std::make_unique<Watchdog>(
         watching,
-        [address = OwnAddress(options.listen, port_),
+        [address = OwnAddress(options.listen, port_), tls = tls_,
          memory = std::make_shared<IdleMemory>()](std::chrono::milliseconds patience) {
           memory->ReturnFreed();  // what a flood has left behind
-          return AskHealth(address, patience).status();
+          // The own port, whatever name the certificate is made out to.
+          return AskHealth(address, patience, {.tls = tls, .peer_name = PeerName::kAny}).status();
         },
         [limit = options.watchdog, unanswered = options.unanswered](const absl::Status& last) {
           LogError("new connections were not answered for %d ms (%s)",
@@ -201,6 +209,7 @@ class RpcServerImpl final : public RpcServer {
         });
   }
 
+  std::shared_ptr<const TlsIdentity> tls_;  // looks at its files as long as it is held
   std::unique_ptr<grpc::Server> server_;
   std::unique_ptr<HttpServer> http_;
   std::unique_ptr<Watchdog> watchdog_;  // until Shutdown

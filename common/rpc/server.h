@@ -10,6 +10,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "common/rpc/tls.h"
 
 namespace grpc {
 class Server;
@@ -22,10 +23,12 @@ class Collectable;
 namespace atelier::rpc {
 
 struct ServerOptions {
-  // "127.0.0.1:7070"; port 0 picks a free one. A non-loopback host needs `insecure`: plain text
-  // beyond loopback is refused unless the operator asked for it (--insecure).
+  // "127.0.0.1:7070"; port 0 picks a free one. A non-loopback host needs `tls` or `insecure`: plain
+  // text beyond loopback is refused unless the operator asked for it (--insecure).
   std::string listen = "127.0.0.1:0";
   bool insecure = false;
+  // Set: mutual TLS and nothing else.
+  std::shared_ptr<const TlsIdentity> tls;
   // No socket at all: reachable only through InProcessChannels (embedded mode).
   bool in_process_only = false;
   int max_receive_bytes = 4 << 20;
@@ -46,15 +49,18 @@ struct ServerOptions {
   std::chrono::milliseconds watchdog{0};
   std::function<void()> unanswered;
   // What to serve (a prometheus::Registry is one) at http://HOST:(gRPC port + 1000)/metrics; unset:
-  // no HTTP. With port 0 (or when `http_port` >= 0) HTTP listens on http_port (0 = free).
+  // no HTTP. With port 0 (or when `http_port` >= 0) HTTP listens on http_port (0 = free). It is
+  // plain text: with `tls` it stays on loopback unless told `insecure_metrics`.
   std::shared_ptr<prometheus::Collectable> metrics;
   int http_port = -1;
+  bool insecure_metrics = false;
 };
 
 // Thread-safe. Services must outlive the server. Destruction shuts down at once.
 class RpcServer {
  public:
-  // FailedPrecondition when the port is taken or the host is not loopback without `insecure`.
+  // FailedPrecondition when the port is taken, or the host is not loopback and there is neither
+  // `tls` nor `insecure`; InvalidArgument when there are both.
   static absl::StatusOr<std::unique_ptr<RpcServer>> Start(const ServerOptions& options,
                                                           std::vector<grpc::Service*> services);
   virtual ~RpcServer() = default;

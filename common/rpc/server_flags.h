@@ -4,10 +4,13 @@
 #include <CLI/CLI.hpp>
 #include <cctype>
 #include <chrono>
+#include <memory>
 #include <string>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "common/rpc/server.h"
+#include "common/rpc/tls.h"
 
 namespace atelier::rpc {
 
@@ -35,6 +38,28 @@ inline CLI::Option* AddSeconds(CLI::App& app, const std::string& flag,
       ->default_str(absl::StrCat(seconds));
 }
 
+// Mutual TLS. The files are read once all flags are there; bad ones are wrong usage.
+inline void AddTlsFlags(CLI::App& app, ServerOptions& options) {
+  const auto files = std::make_shared<TlsFiles>();
+  const auto add = [&app](const std::string& flag, std::string& path, const std::string& help) {
+    app.add_option(flag, path, help)->envname(EnvironmentName(flag))->type_name("FILE");
+  };
+  add("--tls-cert", files->certificate,
+      "PEM certificate for those who dial this service and those it dials: mutual TLS and nothing "
+      "else. Replaced files are taken up without a restart");
+  add("--tls-key", files->key, "The certificate's PEM key, without a passphrase");
+  add("--tls-ca", files->authority, "PEM certificates of the authorities that sign the peers'");
+  app.add_flag("--insecure-metrics", options.insecure_metrics,
+               "With TLS: metrics, which are plain text, not on loopback alone")
+      ->envname(EnvironmentName("--insecure-metrics"));
+  app.parse_complete_callback([files, &options] {
+    if (files->empty()) return;
+    auto identity = TlsIdentity::Load(*files);
+    if (!identity.ok()) throw CLI::ValidationError(std::string(identity.status().message()));
+    options.tls = *std::move(identity);
+  });
+}
+
 // The defaults are those of `options` when this is called (RELIABILITY, default limits), but the
 // watchdog's: kServiceWatchdog. `options` outlives the parsing.
 inline void AddServerFlags(CLI::App& app, ServerOptions& options) {
@@ -47,6 +72,7 @@ inline void AddServerFlags(CLI::App& app, ServerOptions& options) {
   app.add_flag("--insecure", options.insecure,
                "Plain text beyond loopback: only on a network you trust")
       ->envname("ATELIER_INSECURE");
+  AddTlsFlags(app, options);
   app.add_option("--max-receive-bytes", options.max_receive_bytes,
                  "Largest message taken; a larger one is RESOURCE_EXHAUSTED")
       ->envname(EnvironmentName("--max-receive-bytes"))

@@ -159,6 +159,7 @@ class EmbeddedImpl final : public Embedded {
     server.in_process_only = how.listen.empty();
     if (!how.listen.empty()) {
       server.listen = how.listen;
+      ATELIER_ASSIGN_OR_RETURN(server.tls, rpc::TlsIdentityFromEnvironment());
       server.metrics = metrics;
     }
     ATELIER_ASSIGN_OR_RETURN(aggregator_server_,

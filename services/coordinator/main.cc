@@ -41,7 +41,7 @@ int main(int argc, char** argv) {
   options.state_dir = state;
   options.lease_ttl = std::chrono::milliseconds(lease_ms);
   options.imposed_deadline = std::chrono::milliseconds(deadline_ms);
-  options.channels = atelier::rpc::MakeTcpChannelFactory();
+  options.channels = atelier::rpc::MakeTcpChannelFactory({.tls = options.server.tls});
   return atelier::rpc::ServeUntilSignal(
       "coordinator", kGrace, [&] { return CoordinatorServer::Start(std::move(options)); });
 }

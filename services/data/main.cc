@@ -53,7 +53,7 @@ int main(int argc, char** argv) {
   options.root = root;
   options.cache_bytes = cache_mib * kMiB;
   options.window_bytes = window_mib * kMiB;
-  options.channels = atelier::rpc::MakeTcpChannelFactory();
+  options.channels = atelier::rpc::MakeTcpChannelFactory({.tls = options.server.tls});
   return atelier::rpc::ServeUntilSignal("data", kGrace,
                                         [&] { return DataServer::Start(std::move(options)); });
 }

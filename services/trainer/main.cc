@@ -58,7 +58,7 @@ int main(int argc, char** argv) {
   if (const auto code = atelier::rpc::ParseFlags(app, argc, argv)) return *code;
   options.checkpoint_interval = std::chrono::seconds(checkpoint_seconds);
   options.predict_cache_bytes = cache_mib * kMiB;
-  options.channels = atelier::rpc::MakeTcpChannelFactory();
+  options.channels = atelier::rpc::MakeTcpChannelFactory({.tls = options.server.tls});
   return atelier::rpc::ServeUntilSignal("trainer", kGrace,
                                         [&] { return TrainerServer::Start(std::move(options)); });
 }
