@@ -5,11 +5,11 @@ import struct
 
 
 def write_safetensors(path, tensors, metadata):
-    """tensors: {name: (shape, values)}."""
+    """tensors: {name: (shape, values, or the bytes of them)}."""
     header, blocks, offset = {"__metadata__": metadata}, [], 0
     for name in sorted(tensors):
         shape, values = tensors[name]
-        block = struct.pack(f"<{len(values)}f", *values)
+        block = values if isinstance(values, bytes) else struct.pack(f"<{len(values)}f", *values)
         header[name] = {"dtype": "F32", "shape": list(shape), "data_offsets": [offset, offset + len(block)]}
         blocks.append(block)
         offset += len(block)

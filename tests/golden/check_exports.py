@@ -3,28 +3,32 @@
 backend), onnx' checker and shape inference, onnxruntime and OpenVINO.
 
 Usage: KERAS_BACKEND=jax check_exports.py [--atelier build/bin/atelier] [--size 96] [BACKBONE…]
-Needs numpy, keras with a backend, onnx, onnxruntime, openvino. Weights are random; for each backbone
-(default: all) with a head: .weights.h5 as the printed Python loads it, .keras, and ONNX plain, folded,
+Needs numpy, keras with a backend, onnx, onnxruntime, openvino. For each backbone (default: all), with weights by
+the goldens' formula and a head: .weights.h5 as the printed Python loads it, .keras, and ONNX plain, folded,
 NHWC with preprocessing and dynamic batch; EfficientNets once more with ImageNet's statistics inside.
 Fails when a probability differs by more than 1e-4, or a pooled feature by more than 2e-4 of the largest.
 """
 import argparse
 import json
-import os
 import pathlib
 import subprocess
 import sys
 import tempfile
 
-os.environ.setdefault("KERAS_BACKEND", "jax")
-import keras  # noqa: E402
-import numpy as np  # noqa: E402
-import onnx  # noqa: E402
-import onnxruntime  # noqa: E402
-import openvino  # noqa: E402
+import keras_models as models  # first: it chooses the backend
+
+import keras
+import numpy as np
+import onnx
+import onnxruntime
+import openvino
+
+sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "e2e"))
+from safetensors import read_safetensors, write_safetensors  # noqa: E402
 
 PROBS, GAP = 1e-4, 2e-4
 HEAD = (12, 5)
+IMAGENET_STATISTICS = np.array([0.229, 0.224, 0.225])
 
 
 def run(atelier, *words):
@@ -34,52 +38,36 @@ def run(atelier, *words):
     return done.stdout
 
 
-def write_safetensors(path, tensors, metadata):
-    header, offset = {"__metadata__": metadata}, 0
-    for name in sorted(tensors):
-        n = tensors[name].nbytes
-        header[name] = {"dtype": "F32", "shape": list(tensors[name].shape), "data_offsets": [offset, offset + n]}
-        offset += n
-    text = json.dumps(header).encode()
-    with open(path, "wb") as file:
-        file.write(len(text).to_bytes(8, "little") + text)
-        for name in sorted(tensors):
-            file.write(tensors[name].tobytes())
-
-
-def random_weights(atelier, name, imagenet_statistics):
+def weights_of(atelier, folder, name, pixels, imagenet_statistics):
+    """A file of Atelier's: the goldens' formula, its batch norms measured on `pixels` so that activations stay
+    small (with plainly random ones they grow until one rounding decides the answer), and a head."""
+    model = models.build(name, pixels.shape[1])
+    # With ImageNet's statistics pixels are divided once more.
+    models.fill_and_measure(model, models.scaled(pixels, name, "auto"),
+                            IMAGENET_STATISTICS ** 2 if imagenet_statistics else None)
+    if imagenet_statistics:
+        for layer in model.layers:
+            if isinstance(layer, keras.layers.Normalization):
+                layer.adapt_variance.assign(IMAGENET_STATISTICS)
+    model.save_weights(folder / "k.weights.h5")
+    converted = folder / "c.safetensors"
+    run(atelier, "weights", "convert", folder / "k.weights.h5", "--backbone", name, "--output", converted)
+    tensors, metadata = read_safetensors(converted)
     rng = np.random.default_rng(len(name))
-    shown = json.loads(run(atelier, "model", "show", name, "--json"))
-    tensors = {}
-    for layer in shown["layers"]:
-        for variable in layer["variables"]:
-            leaf, shape = variable["name"].rsplit("/", 1)[1], variable["shape"]
-            noise = rng.uniform(-1, 1, shape)
-            if leaf in ("gamma", "moving_variance", "variance"):
-                noise = 1 + 0.3 * noise
-            elif leaf in ("beta", "bias", "moving_mean", "mean"):
-                noise = 0.1 * noise
-            elif leaf == "count":
-                noise = np.array(7.0)
-            else:  # keeps the variance through a ReLU
-                noise = noise * np.sqrt(6 / np.prod(shape[1:]))
-            if leaf == "variance" and imagenet_statistics:
-                noise = np.array([0.229, 0.224, 0.225])
-            tensors["backbone/" + variable["name"]] = np.asarray(noise, "<f4")
-    width = shown["features"]
+    width = model.output_shape[-1]
     for layer, units in zip(("dense", "predictions"), HEAD):
-        tensors[f"head/{layer}/kernel"] = rng.uniform(-1, 1, (units, width)).astype("<f4") / np.float32(np.sqrt(width))
-        tensors[f"head/{layer}/bias"] = rng.uniform(-0.1, 0.1, units).astype("<f4")
+        for leaf, shape, bound in (("kernel", (units, width), width ** -0.5), ("bias", (units,), 0.1)):
+            tensors[f"head/{layer}/{leaf}"] = shape, rng.uniform(-bound, bound, shape).astype("<f4").tobytes()
         width = units
-    return tensors
+    write_safetensors(folder / "w.safetensors", tensors, metadata)
+    return folder / "w.safetensors"
 
 
 class Subject:
     def __init__(self, options, folder, name, imagenet_statistics=False):
         self.atelier, self.folder, self.name, self.size = options.atelier, folder, name, options.size
-        self.weights = folder / "w.safetensors"
-        write_safetensors(self.weights, random_weights(self.atelier, name, imagenet_statistics), {"backbone": name})
         self.pixels = np.random.default_rng(3).integers(0, 256, (3, self.size, self.size, 3), np.uint8)
+        self.weights = weights_of(self.atelier, folder, name, self.pixels, imagenet_statistics)
         np.save(folder / "x.npy", self.pixels)
         self.expected = {layer: self.forward(layer) for layer in ("gap", "probs")}
         self.worst = {}

@@ -133,9 +133,10 @@ def fill(model, table):
         norms += 1
 
 
-def fill_and_measure(model, x):
+def fill_and_measure(model, x, variance=None):
     """Fills layer by layer while x runs through; each batch norm takes the m and s of what enters
-    it. Returns [[m, s], …] in the order of the batch norms."""
+    it. Returns [[m, s], …] in the order of the batch norms. `variance`: of the pixels, in place of
+    the formula's."""
     filler = Filler(model)
     measured = {}
 
@@ -147,6 +148,9 @@ def fill_and_measure(model, x):
                 m, s = float(f"{y.mean():.4g}"), float(f"{y.var():.4g}")
                 measured[layer.name] = [m, s]
             filler.fill(layer, m, s)
+            if variance is not None and isinstance(layer, keras.layers.Normalization):
+                layer.adapt_variance.assign(variance)
+                refresh(layer)
             return layer(*args, **kwargs)
         return call
 
