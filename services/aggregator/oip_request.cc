@@ -129,11 +129,12 @@ absl::Status ParsePixels(const Tensor& tensor, const std::string* raw, int max_p
   out.pictures.count = static_cast<int>(tensor.shape(0));
   out.pictures.height = static_cast<int>(tensor.shape(1));
   out.pictures.width = static_cast<int>(tensor.shape(2));
-  // N, H and W are below 2^31, N at most max_pictures: H * W * 3 cannot overflow, times N might.
-  const int64_t picture = tensor.shape(1) * tensor.shape(2) * kColours;
+  // H and W are below 2^31: their product fits, times 3 or N it might not.
+  int64_t picture = 0;
   const int64_t found =
       raw != nullptr ? static_cast<int64_t>(raw->size()) : tensor.contents().uint_contents_size();
-  if (found % picture != 0 || found / picture != tensor.shape(0)) {
+  if (__builtin_mul_overflow(tensor.shape(1) * tensor.shape(2), kColours, &picture) ||
+      found % picture != 0 || found / picture != tensor.shape(0)) {
     return Invalid(absl::StrCat("shape ", ShapeText(tensor), " of \"pixels\" does not match the ",
                                 found, raw != nullptr ? " raw bytes" : " elements of uint_contents",
                                 " sent"));

@@ -88,6 +88,14 @@ inline std::vector<OipBadCase> OipBadCases() {
          r.mutable_inputs(0)->set_shape(2, (int64_t{1} << 31) - 1);
        },
        kBad, true},
+      // One picture, whose own bytes are more than an int64 counts.
+      {"PixelsProductOverflowOfOnePicture",
+       [](Request& r) {
+         r.mutable_inputs(0)->set_shape(0, 1);
+         r.mutable_inputs(0)->set_shape(1, (int64_t{1} << 31) - 1);
+         r.mutable_inputs(0)->set_shape(2, (int64_t{1} << 31) - 1);
+       },
+       kBad, true},
       // 2 * 2 * (2^62 + 1) * 3 is 12, the bytes sent, once it has overflowed 64 bits.
       {"PixelsProductOverflowsToTheRightCount",
        [](Request& r) {
