@@ -66,7 +66,8 @@ absl::StatusOr<std::vector<int64_t>> Integers(const Pickle& pickle, const Value&
   return out;
 }
 
-// Every element the shape and strides reach lies inside the storage.
+// Every element the shape and strides reach lies inside the storage. (Strides of extents of 1 are
+// never taken: whatever the file says, they are 0 in the plan.)
 absl::StatusOr<TensorPlan> PlanTensor(const Pickle& pickle, const Value& tensor) {
   const Value& storage = pickle.at(tensor.items[0]);
   TensorPlan plan;
@@ -82,6 +83,7 @@ absl::StatusOr<TensorPlan> PlanTensor(const Pickle& pickle, const Value& tensor)
   }
   int64_t last = plan.offset;
   for (size_t i = 0; i < plan.shape.size() && plan.elements > 0; ++i) {
+    if (plan.shape[i] == 1) plan.strides[i] = 0;
     int64_t reach = 0;
     if (__builtin_mul_overflow(plan.shape[i] - 1, plan.strides[i], &reach) ||
         __builtin_add_overflow(last, reach, &last)) {
@@ -221,6 +223,57 @@ absl::StatusOr<Pickle> Next(std::string_view bytes, size_t* at) {
   return pickle;
 }
 
+// Of every storage that a tensor of `state` names: the legacy stream gives only counts of elements.
+absl::StatusOr<std::map<std::string, ElementType>> TypesByStorage(const Pickle& state) {
+  std::map<std::string, ElementType> types;
+  for (const Value& value : state.values()) {
+    if (value.kind != Kind::kStorage) continue;
+    ATELIER_ASSIGN_OR_RETURN(const ElementType type, StorageType(state.at(value.items[0]).text));
+    const auto [it, inserted] = types.try_emplace(std::string(state.at(value.items[1]).text), type);
+    if (it->second != type) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("storage \"", it->first, "\" is claimed to have two types"));
+    }
+  }
+  return types;
+}
+
+// The storages of the legacy format, which follow each other in the order of `keys`.
+absl::StatusOr<std::map<std::string, std::string_view>> LegacyStorages(const Pickle& state,
+                                                                       const Pickle& keys,
+                                                                       std::string_view bytes) {
+  if (keys.root().kind != Kind::kList) {
+    return absl::InvalidArgumentError("the list of storages is missing");
+  }
+  ATELIER_ASSIGN_OR_RETURN(const auto types, TypesByStorage(state));
+  std::map<std::string, std::string_view> storages;
+  for (const Pickle::Ref ref : keys.root().items) {
+    if (keys.at(ref).kind != Kind::kText) {
+      return absl::InvalidArgumentError("the list of storages is damaged");
+    }
+    const std::string key(keys.at(ref).text);
+    const auto type = types.find(key);
+    if (type == types.end()) {
+      return absl::InvalidArgumentError(absl::StrCat("storage \"", key, "\" belongs to no tensor"));
+    }
+    uint64_t elements = 0;
+    if (bytes.size() < sizeof elements) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("the file is truncated before storage \"", key, "\""));
+    }
+    std::memcpy(&elements, bytes.data(), sizeof elements);
+    bytes.remove_prefix(sizeof elements);
+    const size_t width = ElementSize(type->second);
+    if (elements > bytes.size() / width) {
+      return absl::InvalidArgumentError(absl::StrCat("the file is truncated: storage \"", key,
+                                                     "\" should have ", elements, " elements"));
+    }
+    storages[key] = bytes.substr(0, elements * width);
+    bytes.remove_prefix(elements * width);
+  }
+  return storages;
+}
+
 }  // namespace
 
 bool LooksLikeLegacyTorch(std::string_view head) {
@@ -243,46 +296,7 @@ absl::StatusOr<Source> ReadTorchLegacy(std::shared_ptr<InputFile> file) {
   }
   ATELIER_ASSIGN_OR_RETURN(const Pickle state, Next(bytes, &at));
   ATELIER_ASSIGN_OR_RETURN(const Pickle keys, Next(bytes, &at));
-  if (keys.root().kind != Kind::kList) {
-    return absl::InvalidArgumentError("the list of storages is missing");
-  }
-  std::map<std::string, ElementType> types;  // the stream gives only counts of elements
-  for (const Pickle::Ref ref : keys.root().items) {
-    if (keys.at(ref).kind != Kind::kText) {
-      return absl::InvalidArgumentError("the list of storages is damaged");
-    }
-  }
-  for (const Value& value : state.values()) {
-    if (value.kind != Kind::kStorage) continue;
-    ATELIER_ASSIGN_OR_RETURN(const ElementType type, StorageType(state.at(value.items[0]).text));
-    const auto [it, inserted] = types.try_emplace(std::string(state.at(value.items[1]).text), type);
-    if (it->second != type) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("storage \"", it->first, "\" is claimed to have two types"));
-    }
-  }
-  std::map<std::string, std::string_view> storages;
-  for (const Pickle::Ref ref : keys.root().items) {
-    const std::string key(keys.at(ref).text);
-    const auto type = types.find(key);
-    if (type == types.end()) {
-      return absl::InvalidArgumentError(absl::StrCat("storage \"", key, "\" belongs to no tensor"));
-    }
-    uint64_t elements = 0;
-    if (bytes.size() - at < sizeof elements) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("the file is truncated before storage \"", key, "\""));
-    }
-    std::memcpy(&elements, bytes.data() + at, sizeof elements);
-    at += sizeof elements;
-    const size_t width = ElementSize(type->second);
-    if (elements > (bytes.size() - at) / width) {
-      return absl::InvalidArgumentError(absl::StrCat("the file is truncated: storage \"", key,
-                                                     "\" should have ", elements, " elements"));
-    }
-    storages[key] = bytes.substr(at, elements * width);
-    at += elements * width;
-  }
+  ATELIER_ASSIGN_OR_RETURN(auto storages, LegacyStorages(state, keys, bytes.substr(at)));
   auto shared =
       std::make_shared<const std::map<std::string, std::string_view>>(std::move(storages));
   const StorageReader read = [file, shared](const std::string& key) -> absl::StatusOr<TensorBytes> {

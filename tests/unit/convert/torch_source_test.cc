@@ -4,6 +4,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <limits>
 #include <string>
 
 #include "common/nn/graph.h"
@@ -81,6 +83,25 @@ TEST_F(TorchTest, GathersStridedAndShiftedTensors) {
   WriteTorchZip(path_, tensors);
   ASSERT_OK_AND_ASSIGN(const Converted zip, ConvertFile(path_));
   ExpectBackbone(zip);
+}
+
+TEST_F(TorchTest, StridesOfExtentsOfOneAreNeverTaken) {
+  // A depthwise kernel [C, 1, H, W] whose elements are three numbers apart.
+  std::vector<TorchTensor> tensors = TorchTensors(graph_);
+  const auto depthwise = std::find_if(tensors.begin(), tensors.end(), [](const TorchTensor& t) {
+    return t.shape.size() == 4 && t.shape[1] == 1 && t.shape[3] > 1;
+  });
+  ASSERT_NE(depthwise, tensors.end());
+  const int64_t h = depthwise->shape[2];
+  const int64_t w = depthwise->shape[3];
+  depthwise->strides = {3 * h * w, std::numeric_limits<int64_t>::max(), 3 * w, 3};
+  depthwise->offset = 1;
+  const std::vector<float> dense = depthwise->storage;
+  depthwise->storage.assign(3 * dense.size(), -1.0F);
+  for (size_t i = 0; i < dense.size(); ++i) depthwise->storage[1 + 3 * i] = dense[i];
+  ASSERT_THAT(WriteFileAtomically(path_, LegacyTorchFile(tensors)), IsOk());
+  ASSERT_OK_AND_ASSIGN(const Converted converted, ConvertFile(path_));
+  ExpectBackbone(converted);
 }
 
 TEST_F(TorchTest, RefusesTensorsThatReachOutsideTheirStorage) {

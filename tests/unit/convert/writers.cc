@@ -177,6 +177,11 @@ PickleWriter& PickleWriter::Text(std::string_view text) {
 }
 
 PickleWriter& PickleWriter::Int(int64_t value) {
+  if (value != static_cast<int32_t>(value)) {
+    bytes_ += "\x8a\x08";  // LONG1 of eight bytes
+    AppendUnsigned(&bytes_, static_cast<uint64_t>(value), 8);
+    return *this;
+  }
   bytes_ += 'J';
   AppendUnsigned(&bytes_, static_cast<uint64_t>(value), 4);
   return *this;
