@@ -5,6 +5,7 @@
 #include "common/base/logging.h"
 #include "common/base/status.h"
 #include "common/nn/tensor_io.h"
+#include "services/trainer/torch_errors.h"
 
 namespace atelier::trainer {
 namespace {
@@ -72,7 +73,7 @@ void CheckpointWriter::Run() {
       job_.reset();
       writing_ = true;
     }
-    const absl::Status written = Write(job);
+    const absl::Status written = CatchTorchErrors([&] { return Write(job); });
     MutexLock lock(mutex_);
     writing_ = false;
     if (!written.ok()) status_ = written;

@@ -4,6 +4,7 @@
 #include <numeric>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "common/base/status.h"
 #include "common/nn/scaling.h"
 #include "services/trainer/loss.h"
@@ -45,6 +46,11 @@ absl::StatusOr<Predictions> PredictAll(nn::Predictor& predictor, ReadAhead& batc
   while (true) {
     ATELIER_ASSIGN_OR_RETURN(const std::optional<v1::Batch> batch, batches.Next());
     if (!batch.has_value()) break;
+    if (batch->labels_size() > 0 && batch->labels_size() != int64_t{batch->size()} * classes) {
+      return absl::DataLossError(absl::StrCat("step ", batch->step(), " has ", batch->labels_size(),
+                                              " numbers as labels of ", batch->size(),
+                                              " pictures, the model ", classes, " classes"));
+    }
     ATELIER_ASSIGN_OR_RETURN(const v1::Matrix matrix,
                              predictor.Predict(batch->pixels(), batch->size()));
     ATELIER_ASSIGN_OR_RETURN(const ensemble::Probabilities rows, ensemble::FromMatrix(matrix));

@@ -29,15 +29,29 @@ class StopSignal {
   }
   bool stopped() const { return reason() != StopReason::kNone; }
 
-  // `interrupt` is called by Stop (at once if it stopped already) until it is replaced by nullptr;
-  // it must be quick and must not call back. For ending a blocking wait.
+  // While it lives, Stop calls `interrupt` (at once if it stopped already), which must be quick and
+  // must not call back. For ending a blocking wait. Declare it after what `interrupt` touches, so
+  // that it goes first however the scope is left. At most one at a time.
+  class [[nodiscard]] Interruption {
+   public:
+    Interruption(StopSignal& signal, std::function<void()> interrupt) : signal_(signal) {
+      signal_.SetInterrupt(std::move(interrupt));
+    }
+    ~Interruption() { signal_.SetInterrupt(nullptr); }
+    Interruption(const Interruption&) = delete;
+    Interruption& operator=(const Interruption&) = delete;
+
+   private:
+    StopSignal& signal_;
+  };
+
+ private:
   void SetInterrupt(std::function<void()> interrupt) {
     MutexLock lock(mutex_);
     interrupt_ = std::move(interrupt);
     if (interrupt_ && reason_ != StopReason::kNone) interrupt_();
   }
 
- private:
   mutable Mutex mutex_;
   StopReason reason_ ABSL_GUARDED_BY(mutex_) = StopReason::kNone;
   std::function<void()> interrupt_ ABSL_GUARDED_BY(mutex_);

@@ -14,6 +14,7 @@
 #include "common/nn/tensor_io.h"
 #include "services/trainer/environment.h"
 #include "services/trainer/evaluation.h"
+#include "services/trainer/torch_errors.h"
 #include "services/trainer/training_loop.h"
 
 namespace atelier::trainer {
@@ -130,10 +131,8 @@ absl::Status TaskRunner::Score(const v1::Assignment& assignment, data::BatchSour
                            nn::Predictor::Create(assignment.model(), weights, options));
   const auto predict = [&](const v1::DataPlan& plan) {
     ReadAhead batches(source.Open(plan, 0, 0));
-    stop.SetInterrupt([&batches] { batches.Cancel(); });
-    auto predictions = PredictAll(*predictor, batches);
-    stop.SetInterrupt(nullptr);
-    return predictions;
+    const StopSignal::Interruption interruption(stop, [&batches] { batches.Cancel(); });
+    return PredictAll(*predictor, batches);
   };
   if (assignment.validation().subset() != v1::SUBSET_UNSPECIFIED) {
     ATELIER_ASSIGN_OR_RETURN(const Predictions scored, predict(assignment.validation()));
@@ -196,14 +195,8 @@ void TaskRunner::Report(const v1::Assignment& assignment, const absl::Status& st
 
 void TaskRunner::Run(const v1::Assignment& assignment, ProgressBoard& board, StopSignal& stop) {
   Outcome outcome;
-  absl::Status status;
-  try {
-    status = Train(assignment, board, stop, outcome);
-  } catch (const c10::Error& error) {
-    status = absl::InternalError(absl::StrCat("LibTorch: ", error.what_without_backtrace()));
-  } catch (const std::exception& error) {
-    status = absl::InternalError(error.what());
-  }
+  const absl::Status status =
+      CatchTorchErrors([&] { return Train(assignment, board, stop, outcome); });
   nn::ReleaseCachedMemory();
   Report(assignment, status, board, stop, outcome);
 }

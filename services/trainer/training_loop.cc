@@ -12,6 +12,7 @@
 #include "services/trainer/epoch_log.h"
 #include "services/trainer/evaluation.h"
 #include "services/trainer/loss.h"
+#include "services/trainer/read_ahead.h"
 #include "services/trainer/schedule.h"
 #include "services/trainer/step_tensors.h"
 
@@ -59,12 +60,6 @@ TrainingLoop::TrainingLoop(const v1::Assignment& assignment, const LoopOptions& 
       generator_(MakeGenerator(options.device)),
       last_save_(clock.Now()),
       rate_since_(clock.Now()) {}
-
-std::unique_ptr<ReadAhead> TrainingLoop::Open(const v1::DataPlan& plan, int epoch, int first_step) {
-  auto batches = std::make_unique<ReadAhead>(source_.Open(plan, epoch, first_step));
-  stop_.SetInterrupt([raw = batches.get()] { raw->Cancel(); });
-  return batches;
-}
 
 void TrainingLoop::ReportPosition() {
   const double n = static_cast<double>(std::max<int64_t>(1, state_.images));
@@ -147,11 +142,11 @@ absl::StatusOr<bool> TrainingLoop::FinishEpoch(double seconds) {
   EpochDecision decision;
   if (assignment_.validation().subset() != v1::SUBSET_UNSPECIFIED) {
     board_.SetPhase("validating");
-    auto batches = Open(assignment_.validation(), 0, 0);
+    ReadAhead batches(source_.Open(assignment_.validation(), 0, 0));
+    const StopSignal::Interruption interruption(stop_, [&batches] { batches.Cancel(); });
     // In float32 whatever the training computes in: the best weights are chosen by what will be
     // served.
-    const auto score = Validate(*state_.model, *batches, at::kFloat, options_.device);
-    stop_.SetInterrupt(nullptr);
+    const auto score = Validate(*state_.model, batches, at::kFloat, options_.device);
     ATELIER_RETURN_IF_ERROR(score);
     metrics.set_val_loss(score->loss);
     metrics.set_val_accuracy(score->accuracy);
@@ -181,33 +176,22 @@ absl::StatusOr<LoopEnd> TrainingLoop::RunEpoch() {
     board_.AddLogLine(EpochBegins(epoch, clock_.WallNow(), assignment_.time_zone()));
   }
   {
-    auto batches = Open(assignment_.training(), epoch, state_.cursor.step());
+    ReadAhead batches(source_.Open(assignment_.training(), epoch, state_.cursor.step()));
+    const StopSignal::Interruption interruption(stop_, [&batches] { batches.Cancel(); });
     while (true) {
-      const auto batch = batches->Next();
+      const auto batch = batches.Next();
       if (stop_.stopped()) {
-        stop_.SetInterrupt(nullptr);
         if (stop_.reason() == StopReason::kAbandon) return LoopEnd::kAbandoned;
         ATELIER_RETURN_IF_ERROR(Save(/*is_best=*/false));
         ATELIER_RETURN_IF_ERROR(writer_.Flush());
         return LoopEnd::kDrained;
       }
-      if (!batch.ok() || !batch->has_value()) {
-        stop_.SetInterrupt(nullptr);
-        if (!batch.ok()) return batch.status();
-        break;
-      }
-      const absl::Status trained = TrainOn(**batch);
-      if (!trained.ok()) {
-        stop_.SetInterrupt(nullptr);
-        return trained;
-      }
+      ATELIER_RETURN_IF_ERROR(batch);
+      if (!batch->has_value()) break;
+      ATELIER_RETURN_IF_ERROR(TrainOn(**batch));
       if (clock_.Now() - last_save_ >= options_.checkpoint_interval && !writer_.busy() &&
           state_.cursor.step() < steps_in_epoch_) {
-        const absl::Status saved = Save(/*is_best=*/false);
-        if (!saved.ok()) {
-          stop_.SetInterrupt(nullptr);
-          return saved;
-        }
+        ATELIER_RETURN_IF_ERROR(Save(/*is_best=*/false));
       }
     }
   }

@@ -12,7 +12,6 @@
 #include "services/trainer/checkpoint_writer.h"
 #include "services/trainer/loss.h"
 #include "services/trainer/progress_board.h"
-#include "services/trainer/read_ahead.h"
 #include "services/trainer/stop_signal.h"
 #include "services/trainer/training_state.h"
 
@@ -46,7 +45,6 @@ class TrainingLoop {
   absl::Status TrainOn(const v1::Batch& batch);
   absl::StatusOr<bool> FinishEpoch(double seconds);  // true: stop early
   absl::Status Save(bool is_best);
-  std::unique_ptr<ReadAhead> Open(const v1::DataPlan& plan, int epoch, int first_step);
   void ReportPosition();
 
   const v1::Assignment& assignment_;

@@ -3,11 +3,14 @@
 #include <gtest/gtest.h>
 
 #include <map>
+#include <new>
 #include <set>
 #include <utility>
 
 #include "common/base/sha256.h"
+#include "common/nn/predictor.h"
 #include "common/nn/tensor_io.h"
+#include "services/trainer/evaluation.h"
 #include "tests/testing/status_matchers.h"
 
 namespace atelier::trainer {
@@ -16,10 +19,12 @@ namespace {
 constexpr int kSteps = 5;
 constexpr int kEpochs = 3;
 constexpr int kBatch = 4;
+constexpr int kClasses = 3;
 
 class ScriptedStream final : public data::BatchStream {
  public:
-  ScriptedStream(int epoch, int step) : epoch_(epoch), step_(step) {}
+  ScriptedStream(int epoch, int step, int classes)
+      : epoch_(epoch), step_(step), classes_(classes) {}
   absl::StatusOr<std::optional<v1::Batch>> Next() override {
     if (step_ >= kSteps) return std::optional<v1::Batch>();
     v1::Batch batch;
@@ -37,7 +42,7 @@ class ScriptedStream final : public data::BatchStream {
     }
     for (int i = 0; i < kBatch; ++i) {
       batch.add_sample_ids(static_cast<uint32_t>(step_ * kBatch + i));
-      for (int k = 0; k < 3; ++k) batch.add_labels((step_ + i) % 3 == k ? 1.0F : 0.0F);
+      for (int k = 0; k < classes_; ++k) batch.add_labels((step_ + i) % 3 == k ? 1.0F : 0.0F);
     }
     batch.set_digest(Sha256Hex(pixels));
     ++step_;
@@ -48,14 +53,19 @@ class ScriptedStream final : public data::BatchStream {
  private:
   const int epoch_;
   int step_;
+  const int classes_;
 };
 
 class ScriptedSource final : public data::BatchSource {
  public:
+  explicit ScriptedSource(int classes = kClasses) : classes_(classes) {}
   void SetAddresses(std::vector<std::string>) override {}
   std::unique_ptr<data::BatchStream> Open(const v1::DataPlan&, int epoch, int step) override {
-    return std::make_unique<ScriptedStream>(epoch, step);
+    return std::make_unique<ScriptedStream>(epoch, step, classes_);
   }
+
+ private:
+  const int classes_;
 };
 
 // Time stands still; the loop's `stop_at`-th look at it drains the loop, on the loop's own thread.
@@ -85,7 +95,7 @@ class FakeFleet final : public coordinator::FleetClient {
   std::vector<v1::CommitCheckpointRequest> commits;  // read after the writer's Flush
 };
 
-class FakeRegistry final : public coordinator::RegistryClient {
+class FakeRegistry : public coordinator::RegistryClient {
  public:
   absl::StatusOr<std::string> PutBytes(std::string_view bytes) override {
     const std::string digest = Sha256Hex(bytes);
@@ -133,7 +143,7 @@ v1::Assignment Task() {
   model.mutable_head()->set_hidden_units(8);
   model.mutable_head()->set_dropout(0.5F);
   model.mutable_image()->set_size(32);
-  model.set_classes(3);
+  model.set_classes(kClasses);
   task.mutable_training()->set_subset(v1::ALL_LABELED);
   task.mutable_validation()->set_subset(v1::VALIDATION);
   task.set_member_seed(7);
@@ -213,6 +223,68 @@ TEST(TrainingLoop, ADrainedAndResumedTrainingEndsWithTheSameBits) {
     EXPECT_EQ(resumed.committed, every_step) << stop_at;
   }
   EXPECT_GT(drained, 5) << "the stops fall into the training";
+}
+
+// The task's owner reports the failure while the signal lives on, and a drain may come then.
+TEST(TrainingLoop, AnExceptionLeavesNoInterruptBehind) {
+  const v1::Assignment task = Task();
+  FakeFleet fleet;
+  FakeRegistry registry;
+  ASSERT_OK_AND_ASSIGN(TrainingState state, TrainingState::Fresh(task));
+  ScriptedSource source(kClasses + 1);  // LibTorch refuses the shapes
+  StopSignal stop;
+  StoppingClock clock(stop, 0);
+  ProgressBoard board;
+  CheckpointWriter writer(fleet, registry, task.lease(), "", [] { return false; });
+  TrainingLoop loop(task, {}, state, source, writer, board, stop, clock);
+  EXPECT_THROW(loop.Run().IgnoreError(), c10::Error);
+  stop.Stop(StopReason::kDrain);
+  EXPECT_EQ(stop.reason(), StopReason::kDrain);
+}
+
+class RegistryWithoutMemory final : public FakeRegistry {
+ public:
+  absl::StatusOr<std::string> PutBytes(std::string_view) override { throw std::bad_alloc(); }
+};
+
+TEST(CheckpointWriter, AnExceptionIsTheErrorOfTheJob) {
+  const v1::Assignment task = Task();
+  FakeFleet fleet;
+  RegistryWithoutMemory registry;
+  ASSERT_OK_AND_ASSIGN(const TrainingState state, TrainingState::Fresh(task));
+  CheckpointWriter writer(fleet, registry, task.lease(), "", [] { return false; });
+  const auto job = [&] {
+    CheckpointJob made;
+    made.checkpoint = state.Snapshot(task, {});
+    return made;
+  };
+  ASSERT_THAT(writer.Start(job()), testing::IsOk());
+  const auto refused = testing::StatusIs(absl::StatusCode::kResourceExhausted);
+  EXPECT_THAT(writer.Flush(), refused);
+  EXPECT_THAT(writer.Start(job()), refused);
+  EXPECT_TRUE(fleet.commits.empty());
+}
+
+TEST(PredictAll, LabelsOfAnotherNumberOfClassesAreDataLoss) {
+  const v1::Assignment task = Task();
+  ASSERT_OK_AND_ASSIGN(const TrainingState state, TrainingState::Fresh(task));
+  std::map<std::string, at::Tensor> tensors;
+  for (const auto& [name, tensor] : state.model->NamedTensors()) tensors[name] = tensor.detach();
+  ASSERT_OK_AND_ASSIGN(
+      const auto predictor,
+      nn::Predictor::Create(task.model(), nn::SaveTensorsToSafetensors(tensors), {}));
+  for (const int classes : {0, kClasses - 1, kClasses, kClasses + 1}) {
+    SCOPED_TRACE(classes);
+    ReadAhead batches(ScriptedSource(classes).Open({}, 0, 0));
+    const auto predictions = PredictAll(*predictor, batches);
+    if (classes != 0 && classes != kClasses) {
+      EXPECT_THAT(predictions, testing::StatusIs(absl::StatusCode::kDataLoss));
+      continue;
+    }
+    ASSERT_THAT(predictions, testing::IsOk());
+    EXPECT_EQ(predictions->probabilities.rows, kSteps * kBatch);
+    EXPECT_EQ(predictions->labels.size(), classes == 0 ? 0U : size_t{kSteps} * kBatch);
+  }
 }
 
 }  // namespace
