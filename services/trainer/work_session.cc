@@ -105,10 +105,8 @@ class WorkSessionImpl final : public WorkSession {
         if (closed_) return;
         *message.mutable_hello() = hello_;
         message.mutable_hello()->set_draining(draining_);
-        const std::shared_ptr<Work>& held = current_ != nullptr ? current_ : next_;
-        if (held != nullptr && held->stop.reason() != StopReason::kAbandon) {
-          *message.mutable_hello()->mutable_current() = held->assignment.lease();
-        }
+        const std::shared_ptr<Work> held = Held();
+        if (held != nullptr) *message.mutable_hello()->mutable_current() = held->assignment.lease();
       }
       if (stream->Send(message)) {
         {
@@ -151,9 +149,10 @@ class WorkSessionImpl final : public WorkSession {
     } else if (message.has_renewed()) {
       const auto sent = sent_at_.find(message.renewed().sequence());
       if (sent != sent_at_.end()) {
-        if (current_ != nullptr &&
-            SameLease(current_->assignment.lease(), message.renewed().lease())) {
-          current_->valid_until = std::max(current_->valid_until, sent->second + SelfStop());
+        for (const std::shared_ptr<Work>& work : {current_, next_}) {
+          if (work != nullptr && SameLease(work->assignment.lease(), message.renewed().lease())) {
+            work->valid_until = std::max(work->valid_until, sent->second + SelfStop());
+          }
         }
         board_.Acknowledge(message.renewed().sequence());
         sent_at_.erase(sent_at_.begin(), std::next(sent));
@@ -175,6 +174,15 @@ class WorkSessionImpl final : public WorkSession {
     }
   }
 
+  // The task that the coordinator has given to this trainer: while a cancelled one winds down, the
+  // one that waits for it.
+  std::shared_ptr<Work> Held() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    for (const std::shared_ptr<Work>& work : {current_, next_}) {
+      if (work != nullptr && work->stop.reason() != StopReason::kAbandon) return work;
+    }
+    return nullptr;
+  }
+
   // A trainer stops by itself before the coordinator may give the task to somebody else.
   std::chrono::milliseconds SelfStop() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     return ttl_ * 2 / 3;
@@ -184,16 +192,25 @@ class WorkSessionImpl final : public WorkSession {
   void Flush() {
     MutexLock lock(mutex_);
     if (stream_ == nullptr || current_ == nullptr) return;
-    const int64_t sequence = SendProgress();
+    const int64_t sequence = SendProgress(*current_);
     changed_.WaitFor(mutex_, kFlushTimeout, [&]() ABSL_NO_THREAD_SAFETY_ANALYSIS {
       return stream_ == nullptr || !sent_at_.contains(sequence);
     });
   }
 
-  int64_t SendProgress() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+  int64_t SendProgress(const Work& work) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     const int64_t sequence = ++sequence_;
     v1::TrainerMessage message;
-    *message.mutable_progress() = board_.Take(sequence);
+    v1::TaskProgress& progress = *message.mutable_progress();
+    if (&work == current_.get()) {
+      progress = board_.Take(sequence);
+    } else {
+      // Nothing to tell, but its lease has to be renewed.
+      *progress.mutable_lease() = work.assignment.lease();
+      progress.set_epochs(work.assignment.stage().epochs());
+      progress.set_phase("loading");
+      progress.set_sequence(sequence);
+    }
     sent_at_[sequence] = clock_.Now();
     // A full send buffer blocks here only while the coordinator does not read; its stop ends the
     // call.
@@ -202,20 +219,22 @@ class WorkSessionImpl final : public WorkSession {
     return sequence;
   }
 
-  // Sends progress or a heartbeat at each interval, and watches the lease.
+  // Sends progress or a heartbeat at each interval, and watches the leases.
   void Report() {
     while (true) {
       MutexLock lock(mutex_);
       const auto interval = std::min<std::chrono::milliseconds>(kProgressInterval, ttl_ / 6);
       changed_.WaitFor(mutex_, interval, [&]() ABSL_NO_THREAD_SAFETY_ANALYSIS { return closed_; });
       if (closed_) return;
-      if (current_ != nullptr && clock_.Now() > current_->valid_until) {
-        Abandon(current_->assignment.lease(),
-                "the coordinator has not been heard of for two thirds of the lease");
+      for (const std::shared_ptr<Work>& work : {current_, next_}) {
+        if (work != nullptr && clock_.Now() > work->valid_until) {
+          Abandon(work->assignment.lease(),
+                  "the coordinator has not been heard of for two thirds of the lease");
+        }
       }
       if (stream_ == nullptr) continue;
-      if (current_ != nullptr && current_->stop.reason() != StopReason::kAbandon) {
-        SendProgress();
+      if (const std::shared_ptr<Work> held = Held(); held != nullptr) {
+        SendProgress(*held);
       } else {
         v1::TrainerMessage message;
         message.mutable_heartbeat();

@@ -3,7 +3,9 @@
 #include <gtest/gtest.h>
 
 #include <condition_variable>
+#include <deque>
 #include <future>
+#include <map>
 #include <mutex>
 
 #include "tests/testing/fake_clock.h"
@@ -75,6 +77,130 @@ TEST(WorkSession, DrainsWhileTheHelloIsUnderWay) {
     session->Drain();
   });
   ASSERT_EQ(drained.wait_for(std::chrono::seconds(30)), std::future_status::ready);
+}
+
+// A coordinator that says what the test puts into `down`, and renews every lease it hears of.
+class RenewingFleet final : public coordinator::FleetClient {
+ public:
+  explicit RenewingFleet(std::chrono::milliseconds ttl) {
+    v1::CoordinatorMessage welcome;
+    welcome.mutable_welcome()->set_lease_ttl_ms(static_cast<int>(ttl.count()));
+    Say(welcome);
+  }
+  void Say(const v1::CoordinatorMessage& message) {
+    const std::lock_guard lock(mutex_);
+    down_.push_back(message);
+    changed_.notify_all();
+  }
+  // True once the session has taken in `count` further renewals of `member`.
+  bool Renewed(const std::string& member, int count) {
+    std::unique_lock lock(mutex_);
+    const int until = taken_[member] + count;
+    return changed_.wait_for(lock, kPatience, [&] { return taken_[member] >= until; });
+  }
+  // True once the session has begun `count` further rounds of reporting.
+  bool Reported(int count) {
+    std::unique_lock lock(mutex_);
+    const int until = sent_ + count;
+    return changed_.wait_for(lock, kPatience, [&] { return sent_ >= until; });
+  }
+  std::unique_ptr<coordinator::WorkStream> OpenWork() override {
+    return std::make_unique<Stream>(*this);
+  }
+  absl::Status CommitCheckpoint(v1::CommitCheckpointRequest) override { return absl::OkStatus(); }
+  absl::Status FinishTask(v1::FinishTaskRequest) override { return absl::OkStatus(); }
+  absl::StatusOr<v1::ListFleetResponse> ListFleet() override { return v1::ListFleetResponse(); }
+
+ private:
+  static constexpr std::chrono::seconds kPatience{20};
+
+  class Stream final : public coordinator::WorkStream {
+   public:
+    explicit Stream(RenewingFleet& fleet) : fleet_(fleet) {}
+    ~Stream() override { Cancel(); }
+    bool Send(const v1::TrainerMessage& message) override {
+      if (message.has_progress()) {
+        v1::CoordinatorMessage renewed;
+        *renewed.mutable_renewed()->mutable_lease() = message.progress().lease();
+        renewed.mutable_renewed()->set_sequence(message.progress().sequence());
+        fleet_.Say(renewed);
+      }
+      const std::lock_guard lock(fleet_.mutex_);
+      ++fleet_.sent_;
+      fleet_.changed_.notify_all();
+      return true;
+    }
+    std::optional<v1::CoordinatorMessage> Receive() override {
+      std::unique_lock lock(fleet_.mutex_);
+      if (last_.has_renewed()) ++fleet_.taken_[last_.renewed().lease().member()];
+      fleet_.changed_.notify_all();
+      fleet_.changed_.wait(lock, [&] { return cancelled_ || !fleet_.down_.empty(); });
+      if (cancelled_) return std::nullopt;
+      last_ = fleet_.down_.front();
+      fleet_.down_.pop_front();
+      return last_;
+    }
+    void Cancel() override {
+      const std::lock_guard lock(fleet_.mutex_);
+      cancelled_ = true;
+      fleet_.changed_.notify_all();
+    }
+    absl::Status Finish() override { return absl::CancelledError(); }
+
+   private:
+    RenewingFleet& fleet_;
+    v1::CoordinatorMessage last_;
+    bool cancelled_ = false;
+  };
+
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::deque<v1::CoordinatorMessage> down_;
+  std::map<std::string, int> taken_;
+  int sent_ = 0;
+};
+
+// The coordinator grants the next task as soon as it has cancelled one; what cannot be interrupted
+// (a download, a checkpoint's write) keeps the training thread for longer than a lease.
+TEST(WorkSession, ATaskThatWaitsForACancelledOneKeepsItsLease) {
+  constexpr std::chrono::milliseconds kTtl{300};
+  RenewingFleet fleet(kTtl);
+  testing::FakeClock clock;
+  std::promise<void> first_runs;
+  std::promise<void> first_may_end;
+  std::promise<StopReason> second;
+  const auto session = WorkSession::Start(
+      fleet, {},
+      [&](const v1::Assignment& assignment, ProgressBoard&, StopSignal& stop) {
+        if (assignment.lease().member() == "first") {
+          first_runs.set_value();
+          first_may_end.get_future().wait();
+        } else {
+          fleet.Reported(3);
+          second.set_value(stop.reason());
+        }
+      },
+      clock);
+  const auto assign = [&](const std::string& member) {
+    v1::CoordinatorMessage message;
+    message.mutable_assignment()->mutable_lease()->set_member(member);
+    fleet.Say(message);
+  };
+  assign("first");
+  first_runs.get_future().wait();
+  v1::CoordinatorMessage cancel;
+  cancel.mutable_cancel()->mutable_lease()->set_member("first");
+  fleet.Say(cancel);
+  assign("second");
+  bool renewed = true;
+  for (int i = 0; i < 8 && renewed; ++i) {
+    // The first may have been asked for before the clock was moved.
+    renewed = fleet.Renewed("second", 2);
+    EXPECT_TRUE(renewed) << i;
+    clock.Advance(kTtl / 2);
+  }
+  first_may_end.set_value();
+  EXPECT_EQ(second.get_future().get(), StopReason::kNone);
 }
 
 }  // namespace
