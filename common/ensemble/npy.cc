@@ -3,6 +3,7 @@
 #include <bit>
 #include <cstdint>
 #include <cstring>
+#include <limits>
 #include <regex>
 
 #include "absl/strings/numbers.h"
@@ -71,13 +72,13 @@ absl::StatusOr<NpyArray> ParseNpy(std::string_view bytes) {
   int64_t count = 1;
   static const std::regex number("[0-9]+");
   const std::string shape = match[3];
+  constexpr int64_t kMaxExtent = std::numeric_limits<int>::max();  // rows and columns are ints
   for (std::sregex_iterator it(shape.begin(), shape.end(), number), end; it != end; ++it) {
     int64_t value = 0;
-    if (!absl::SimpleAtoi(it->str(), &value) || value > int64_t{1} << 31)
-      return Bad("shape too big");
+    if (!absl::SimpleAtoi(it->str(), &value) || value > kMaxExtent) return Bad("shape too big");
     array.shape.push_back(value);
     count *= value;
-    if (count > int64_t{1} << 31) return Bad("shape too big");
+    if (count > kMaxExtent) return Bad("shape too big");
   }
   array.data = bytes.substr(10 + length);
   const size_t needed = static_cast<size_t>(count) * width;

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <set>
 
+#include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "common/base/status.h"
 #include "common/ensemble/combine.h"
@@ -43,7 +44,7 @@ std::vector<const v1::Task*> ChooseTasks(const RunRecord& record,
   return chosen;
 }
 
-absl::Status ScoreMembers(const std::vector<const v1::Task*>& chosen,
+absl::Status ScoreMembers(const std::vector<const v1::Task*>& chosen, int classes,
                           artifacts::ArtifactStore& store, v1::EnsembleMetrics& metrics) {
   ATELIER_ASSIGN_OR_RETURN(const std::string label_bytes,
                            store.ReadAll(chosen.front()->result().validation_labels_digest()));
@@ -53,6 +54,12 @@ absl::Status ScoreMembers(const std::vector<const v1::Task*>& chosen,
     ATELIER_ASSIGN_OR_RETURN(const std::string bytes,
                              store.ReadAll(task->result().validation_probabilities_digest()));
     ATELIER_ASSIGN_OR_RETURN(members.emplace_back(), ensemble::ProbabilitiesFromNpy(bytes));
+    // A trainer wrote it; scoring makes room for the square of it.
+    if (members.back().columns != classes) {
+      return absl::DataLossError(absl::StrCat("the probabilities of ", task->member(), "/",
+                                              task->stage(), " have ", members.back().columns,
+                                              " columns, expected ", classes, " classes"));
+    }
     ATELIER_ASSIGN_OR_RETURN(const ensemble::Metrics scored,
                              ensemble::Score(members.back(), labels));
     v1::MemberMetrics& member = *metrics.add_members();
@@ -119,7 +126,7 @@ absl::StatusOr<PublishedRun> PreparePublication(const RunRecord& record,
   }
   version.set_preprocessing_digest(ensemble::PreprocessingDigest(version));
   if (!chosen.front()->result().validation_labels_digest().empty()) {
-    ATELIER_RETURN_IF_ERROR(ScoreMembers(chosen, store, published.metrics));
+    ATELIER_RETURN_IF_ERROR(ScoreMembers(chosen, plan.classes_size(), store, published.metrics));
   }
   version.set_validation_accuracy(published.metrics.accuracy());
   version.set_validation_loss(published.metrics.log_loss());

@@ -195,6 +195,35 @@ TEST_F(PublicationTest, ADamagedProbabilityArtifactFailsTheRunAndResumePublishes
   EXPECT_EQ(GetRun().state(), v1::RUN_DONE);
 }
 
+// What a trainer uploaded is checked before it is scored, so that the run ends (P8).
+TEST_F(PublicationTest, ProbabilitiesOfAnotherNumberOfClassesFailTheRun) {
+  const std::vector<ensemble::Probabilities> uploads = {
+      {2, 1, {1, 1}},
+      {2, 3, {1, 0, 0, 0, 1, 0}},
+      {0, std::numeric_limits<int>::max(), {}},
+  };
+  for (const ensemble::Probabilities& upload : uploads) {
+    SCOPED_TRACE(upload.columns);
+    Connect("t1");
+    run_id_ = Submit(MakePlan({"a"}, {"train"}));
+    FinishAll([&](const v1::Lease& lease) {
+      v1::FinishTaskRequest done = MakeDone(lease, 0.5);
+      done.mutable_result()->set_validation_probabilities_digest(Put(ensemble::ToNpy(upload)));
+      if (upload.rows == 0) {
+        done.mutable_result()->set_validation_labels_digest(
+            Put(ensemble::ToNpy(std::vector<int>{})));
+      }
+      return done;
+    });
+    EXPECT_EQ(GetRun().state(), v1::RUN_FAILED);
+    EXPECT_THAT(GetRun().error(), HasSubstr("expected 2 classes"));
+    Restart();
+    RegisterData();
+    executor_->Tick();
+    EXPECT_EQ(GetRun().state(), v1::RUN_FAILED);
+  }
+}
+
 TEST_F(PublicationTest, WhatAVersionNeedsIsNeverDeleted) {
   const v1::Lease lease = SubmitAndGrant();
   // The best weights are those that the last checkpoints carried, and are let go of with them.

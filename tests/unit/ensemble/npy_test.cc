@@ -5,6 +5,7 @@
 namespace atelier::ensemble {
 namespace {
 
+using ::atelier::testing::IsOk;
 using ::atelier::testing::IsOkAndHolds;
 using ::atelier::testing::StatusIs;
 using ::testing::ElementsAre;
@@ -37,6 +38,12 @@ TEST(Npy, ReadsAndWritesArraysOfAnyShape) {
   std::string complex = bytes;
   complex.replace(complex.find("<f4"), 3, "<c8");
   EXPECT_THAT(ParseNpy(complex), StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("<c8")));
+}
+
+TEST(Npy, RefusesAnExtentThatNoIntHolds) {
+  EXPECT_THAT(ProbabilitiesFromNpy(ToNpy({0, (int64_t{1} << 31) - 1}, {})), IsOk());
+  EXPECT_THAT(ProbabilitiesFromNpy(ToNpy({0, int64_t{1} << 31}, {})),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("too big")));
 }
 
 TEST(Npy, RefusesWhatItDoesNotRead) {
