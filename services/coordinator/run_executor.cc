@@ -224,7 +224,12 @@ absl::StatusOr<v1::ListRunsResponse> RunExecutor::List() {
   v1::ListRunsResponse response;
   ATELIER_RETURN_IF_ERROR(store_.Transact([&](Transaction& transaction) -> absl::Status {
     ATELIER_ASSIGN_OR_RETURN(std::vector<v1::Run> runs, transaction.ListRuns());
-    for (v1::Run& run : runs) *response.add_runs() = std::move(run);
+    for (v1::Run& run : runs) {
+      // What grows with the files of a dataset: a few such runs would exceed a message.
+      run.mutable_dataset()->clear_quarantined();
+      run.mutable_dataset()->clear_duplicates();
+      *response.add_runs() = std::move(run);
+    }
     return absl::OkStatus();
   }));
   return response;

@@ -163,6 +163,23 @@ TEST_F(RunExecutorTest, SubmittingAgainGivesTheSameRun) {
   EXPECT_THAT(executor_->FindSubmitted("", asked), StatusIs(absl::StatusCode::kInvalidArgument));
 }
 
+// All runs are one message: what grows with the files of a dataset is not in it.
+TEST_F(RunExecutorTest, AListIsShort) {
+  const v1::RunPlan asked = MakePlan({"a"}, {"train"});
+  v1::DatasetSummary dataset = MakeSummary();
+  dataset.add_quarantined()->set_file("jay/bad.png");
+  dataset.add_duplicates()->set_file("jay/copy.png");
+  const v1::RunPlan plan = *BindDataset(*CompletePlan(asked), dataset);
+  ASSERT_OK_AND_ASSIGN(run_id_, executor_->Submit(NewId(), asked, plan, dataset));
+  ASSERT_OK_AND_ASSIGN(const v1::ListRunsResponse listed, executor_->List());
+  ASSERT_EQ(listed.runs_size(), 1);
+  EXPECT_EQ(listed.runs(0).dataset().quarantined_size(), 0);
+  EXPECT_EQ(listed.runs(0).dataset().duplicates_size(), 0);
+  EXPECT_EQ(listed.runs(0).dataset().digest(), dataset.digest());
+  EXPECT_EQ(GetRun().dataset().quarantined_size(), 1);
+  EXPECT_EQ(GetRun().dataset().duplicates_size(), 1);
+}
+
 TEST_F(RunExecutorTest, AFinishSentAgainAfterSuccessIsOk) {
   const v1::Lease lease = SubmitAndGrant();
   const v1::FinishTaskRequest request = MakeDone(lease, 0.5);
