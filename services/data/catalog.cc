@@ -21,6 +21,9 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr double kDefaultBudget = 0.05;
+// Descriptions that are kept: clients choose the order of the classes, of which there are n!. What
+// was forgotten is described again, without reading the files again.
+constexpr size_t kMaxDescribed = 16;
 
 absl::StatusOr<std::vector<std::string>> ChooseClasses(
     const FoundLayout& found, const google::protobuf::RepeatedPtrField<std::string>& asked) {
@@ -201,19 +204,32 @@ absl::StatusOr<std::shared_ptr<const Dataset>> Catalog::Describe(
   ATELIER_RETURN_IF_ERROR(CheckBudget(*dataset, request.bad_sample_budget()));
   dataset->digest = DigestOf(*dataset);
   MutexLock lock(mutex_);
-  described_[{dataset->digest, dataset->classes}] = dataset;
+  Remember({dataset->digest, dataset->classes}, dataset);
   if (std::is_sorted(dataset->classes.begin(), dataset->classes.end())) {
-    described_[{dataset->digest, {}}] = dataset;  // what a plan without a list of classes means
+    Remember({dataset->digest, {}}, dataset);  // what a plan without a list of classes means
   }
   return dataset;
 }
 
+void Catalog::Remember(Key key, std::shared_ptr<const Dataset> dataset) {
+  std::erase_if(described_, [&](const auto& entry) { return entry.first == key; });
+  described_.emplace_front(std::move(key), std::move(dataset));
+  if (described_.size() > kMaxDescribed) described_.pop_back();
+}
+
+std::shared_ptr<const Dataset> Catalog::Recall(const Key& key) {
+  const auto found = std::find_if(described_.begin(), described_.end(),
+                                  [&](const auto& entry) { return entry.first == key; });
+  if (found == described_.end()) return nullptr;
+  described_.splice(described_.begin(), described_, found);
+  return described_.front().second;
+}
+
 absl::StatusOr<std::shared_ptr<const Dataset>> Catalog::Find(const v1::DataPlan& plan) {
   {
-    const std::vector<std::string> classes(plan.classes().begin(), plan.classes().end());
     MutexLock lock(mutex_);
-    const auto found = described_.find({plan.dataset_digest(), classes});
-    if (found != described_.end()) return found->second;
+    auto known = Recall({plan.dataset_digest(), {plan.classes().begin(), plan.classes().end()}});
+    if (known != nullptr) return known;
   }
   v1::DescribeDatasetRequest request;
   request.set_dataset(plan.dataset());

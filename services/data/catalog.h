@@ -3,6 +3,7 @@
 
 #include <filesystem>
 #include <functional>
+#include <list>
 #include <map>
 #include <memory>
 #include <string>
@@ -75,14 +76,20 @@ class Catalog {
                                      const std::vector<FoundFile>& files,
                                      const DescribeProgressCallback& on_progress);
 
+  // A digest and an order of classes: the digest does not know the order, which labels depend on.
+  using Key = std::pair<std::string, std::vector<std::string>>;
+  void Remember(Key key, std::shared_ptr<const Dataset> dataset)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // The dataset of `key` becomes the one used last; nullptr: there is none.
+  std::shared_ptr<const Dataset> Recall(const Key& key) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
   const std::filesystem::path root_;
   const vision::DecodeLimits limits_;
   const int threads_;
   Mutex mutex_;
   std::map<std::string, FileRecord> examined_ ABSL_GUARDED_BY(mutex_);
-  // By digest and classes: the digest does not know the order, which labels depend on.
-  std::map<std::pair<std::string, std::vector<std::string>>, std::shared_ptr<const Dataset>>
-      described_ ABSL_GUARDED_BY(mutex_);
+  // Most recently used first; few, for each lists all its files.
+  std::list<std::pair<Key, std::shared_ptr<const Dataset>>> described_ ABSL_GUARDED_BY(mutex_);
 };
 
 // Class counts per split and everything else a summary tells. InvalidArgument on a split that

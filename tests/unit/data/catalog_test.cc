@@ -1,5 +1,7 @@
 #include "services/data/catalog.h"
 
+#include <algorithm>
+
 #include "tests/testing/status_matchers.h"
 #include "tests/testing/temp_dir.h"
 #include "tests/unit/data/pictures.h"
@@ -72,6 +74,32 @@ TEST_F(CatalogTest, AFileThatChangedIsNotReadAsTheOldOne) {
   EXPECT_THAT(catalog->ReadSample(*dataset, 0), IsOk());
   Write(dir_.path() / "cat" / "0.png", Png(77));
   EXPECT_THAT(catalog->ReadSample(*dataset, 0), StatusIs(absl::StatusCode::kFailedPrecondition));
+}
+
+// A client chooses the order of the classes, and there are n! of them.
+TEST_F(CatalogTest, OrdersOfTheClassesAreForgottenLeastRecentlyUsedFirst) {
+  std::vector<std::string> classes = {"a", "b", "c", "d"};
+  for (size_t i = 0; i < classes.size(); ++i) {
+    Write(dir_.path() / classes[i] / "0.png", Png(static_cast<int>(i)));
+  }
+  auto catalog = Open();
+  v1::DataPlan plan;
+  plan.set_dataset(".");
+  plan.set_dataset_digest((*Describe(*catalog))->digest);
+  const auto find = [&](const std::vector<std::string>& order) {
+    *plan.mutable_classes() = {order.begin(), order.end()};
+    return catalog->Find(plan).value();
+  };
+  const std::weak_ptr<const Dataset> used = find({});
+  std::vector<std::weak_ptr<const Dataset>> orders;
+  do {
+    orders.push_back(find(classes));
+    EXPECT_EQ(find({}), used.lock()) << "what is used stays";
+  } while (std::next_permutation(classes.begin(), classes.end()));
+  ASSERT_EQ(orders.size(), 24U);
+  EXPECT_TRUE(orders[1].expired());
+  EXPECT_FALSE(orders.back().expired());
+  EXPECT_EQ(find({"a", "b", "d", "c"})->classes[3], "c") << "described again";
 }
 
 TEST_F(CatalogTest, ARelativeRootIsRefusedWithTheFix) {
