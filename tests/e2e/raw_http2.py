@@ -70,9 +70,13 @@ class Connection:
     def read(self, seconds):
         """Reads what comes within the time; returns at once when the server has closed."""
         end = time.monotonic() + seconds
+        # select() would not take descriptors above 1,023, of which a flood has many.
+        readable = select.poll()
+        if self.open:
+            readable.register(self.socket, select.POLLIN)
         while self.open:
             decrypted = isinstance(self.socket, ssl.SSLSocket) and self.socket.pending()
-            if not decrypted and not select.select([self.socket], [], [], max(0, end - time.monotonic()))[0]:
+            if not decrypted and not readable.poll(1e3 * max(0, end - time.monotonic())):
                 return
             try:
                 data = self.socket.recv(1 << 16)
