@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs from Debian what Atelier's build, tests and demo need and this machine lacks.
 # Usage: bash deploy/setup.sh [--lint] [--containers]
-#   --lint        also clang-tidy-22 (tests/lint.sh) and clang-19 with libFuzzer (tests/fuzz)
+#   --lint        also clang-tidy-22 (tests/lint.sh) and clang-22 with libFuzzer (tests/fuzz)
 #   --containers  also debootstrap and docker-compose, and Docker where there is no docker command
 #                 (deploy/base-image.sh, tests with containers)
 # Asks for sudo only when not root. A second run changes nothing and takes a second.
@@ -28,7 +28,7 @@ packages=(
 )
 for argument in "$@"; do
   case "$argument" in
-    --lint) packages+=(clang-19 clang-22 clang-tidy-22 libclang-rt-19-dev) ;;
+    --lint) packages+=(clang-22 clang-tidy-22 libclang-rt-22-dev) ;;
     --containers)
       packages+=(debootstrap docker-compose)
       command -v docker >/dev/null || packages+=(docker.io) ;;

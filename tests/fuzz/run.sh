@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# libFuzzer (clang-19, with AddressSanitizer and UBSan) over what reads strangers' bytes.
+# libFuzzer (clang-22, with AddressSanitizer and UBSan) over what reads strangers' bytes.
 # Usage: bash tests/fuzz/run.sh [TARGET|all] [SECONDS]     default: all, 60 s each
 #   bash tests/fuzz/run.sh picture 600
 #   bash tests/fuzz/run.sh all 0             only builds
@@ -13,9 +13,9 @@ declare -A extra=([picture]=tests/unit/vision/testdata [recipe]=services/cli/rec
 mapfile -t targets < <(basename -s _fuzz.cc -a tests/fuzz/*_fuzz.cc)
 [ "${1:-all}" = all ] || targets=("$1")
 
-command -v clang++-19 >/dev/null || bash deploy/setup.sh --lint
+command -v clang++-22 >/dev/null || bash deploy/setup.sh --lint
 # Warnings are GCC's business.
-cmake --preset debug -B build-fuzz -DCMAKE_C_COMPILER=clang-19 -DCMAKE_CXX_COMPILER=clang++-19 \
+cmake --preset debug -B build-fuzz -DCMAKE_C_COMPILER=clang-22 -DCMAKE_CXX_COMPILER=clang++-22 \
   -DCMAKE_BUILD_TYPE=RelWithDebInfo -DCMAKE_CXX_FLAGS="-w -fno-sanitize-recover=undefined" \
   -DATELIER_SANITIZE=fuzzer-no-link,address,undefined -DATELIER_FUZZ=ON >/dev/null
 cmake --build build-fuzz --parallel "$(nproc)" --target make_fuzz_seeds "${targets[@]/#/fuzz_}"
