@@ -100,7 +100,8 @@ class StopRequest {
 };
 
 int Serve(const Flags& flags, StopRequest& stop) {
-  auto service = Service::Create(flags.service, rpc::MakeTcpChannelFactory());
+  auto service =
+      Service::Create(flags.service, rpc::MakeTcpChannelFactory({.tls = flags.server.tls}));
   if (!service.ok()) return Fail(service.status());
   auto server = rpc::RpcServer::Start(flags.server, (*service)->services());
   if (!server.ok()) return Fail(server.status());

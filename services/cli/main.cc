@@ -6,6 +6,7 @@
 #include "CLI/Formatter.hpp"
 #include "common/base/logging.h"
 #include "common/nn/calm_openmp.h"
+#include "common/rpc/tls.h"
 #include "services/cli/command.h"
 #include "services/cli/export/export_command.h"
 #include "services/cli/weights/commands.h"
@@ -44,6 +45,12 @@ int main(int argc, char** argv) {
   atelier::cli::AddEnsemblesCommands(app, context);
   atelier::cli::AddHealthCommand(app, context);
   atelier::cli::AddVersionCommand(app, context);
+  // Before any verb: what is dialled without an identity that there should be would only say
+  // "unavailable".
+  app.parse_complete_callback([] {
+    const absl::Status tls = atelier::rpc::TlsIdentityFromEnvironment().status();
+    if (!tls.ok()) throw CLI::ValidationError(std::string(tls.message()));
+  });
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {
