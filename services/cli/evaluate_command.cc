@@ -85,6 +85,7 @@ absl::Status Evaluate(const Options& options) {
       FindLabeledPictures(options.data, session.classes, options.target.limits));
   PredictOptions how;
   how.want_members = true;
+  how.limits = options.target.limits;
   how.on_progress = ShowPictureProgress;
   ATELIER_ASSIGN_OR_RETURN(const Predictions predictions,
                            PredictPictures(*session.client, pictures.files, how));

@@ -7,7 +7,6 @@
 #include "absl/strings/str_join.h"
 #include "common/base/files.h"
 #include "common/base/status.h"
-#include "common/vision/decode.h"
 
 namespace atelier::cli {
 namespace fs = std::filesystem;
@@ -72,10 +71,10 @@ class Run {
  private:
   absl::Status Add(size_t index) {
     absl::StatusOr<std::string> bytes = ReadFile(pictures_[index].path, kMaxFileBytes);
-    if (bytes.ok() && bytes->size() > static_cast<size_t>(vision::DecodeLimits{}.max_bytes)) {
-      bytes = vision::ReadPictureHeader(*bytes, {}).status();
-    }
     if (!bytes.ok()) return Bad(index, bytes.status());
+    if (static_cast<int64_t>(bytes->size()) > options_.limits.max_bytes) {
+      return Bad(index, vision::ReadPictureHeader(*bytes, options_.limits).status());
+    }
     if (!indexes_.empty() && bytes_ + bytes->size() > kBatchBytes) ATELIER_RETURN_IF_ERROR(Flush());
     bytes_ += bytes->size();
     request_.add_images(std::move(*bytes));
@@ -99,7 +98,8 @@ class Run {
     std::vector<size_t> kept;
     for (int i = 0; i < request_.images_size(); ++i) {
       const size_t index = indexes_[static_cast<size_t>(i)];
-      const absl::Status status = vision::DecodePicture(request_.images(i), 3).status();
+      const absl::Status status =
+          vision::DecodePicture(request_.images(i), 3, options_.limits).status();
       if (status.ok()) {
         good.add_images(request_.images(i));
         kept.push_back(index);

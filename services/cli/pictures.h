@@ -9,6 +9,7 @@
 
 #include "absl/status/statusor.h"
 #include "common/ensemble/combine.h"
+#include "common/vision/decode.h"
 #include "services/aggregator/client.h"
 
 namespace atelier::cli {
@@ -26,6 +27,7 @@ absl::StatusOr<std::vector<PictureFile>> ListPictures(const std::vector<std::str
 struct PredictOptions {
   bool want_members = false;
   bool skip_bad = false;
+  vision::DecodeLimits limits;  // the aggregator's: they say which picture it refused
   std::function<void(int done, int total)> on_progress;  // may be empty
 };
 

@@ -75,6 +75,7 @@ absl::Status Predict(const Options& options) {
   ATELIER_ASSIGN_OR_RETURN(PredictionSession session, OpenPredictionSession(options.target));
   PredictOptions how;
   how.skip_bad = options.skip_bad;
+  how.limits = options.target.limits;
   how.want_members = !options.member_probabilities.empty();
   how.on_progress = ShowPictureProgress;
   ATELIER_ASSIGN_OR_RETURN(Predictions predictions,

@@ -17,7 +17,7 @@ struct PredictionTarget {
   std::string ensemble;         // RUN, NAME, NAME@VERSION; empty: the only one there is
   std::string aggregator;       // HOST:PORT: ask this one instead
   std::string coordinator;      // HOST:PORT: names are looked up in its registry
-  vision::DecodeLimits limits;  // of pictures, where nothing remote is asked
+  vision::DecodeLimits limits;  // of pictures; a remote aggregator has its own as well
 };
 
 // --ensemble, --aggregator, --coordinator, --max-picture-….

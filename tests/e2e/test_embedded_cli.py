@@ -116,6 +116,25 @@ class EmbeddedCli(unittest.TestCase):
                 said = done.stdout + done.stderr
                 self.assertEqual("32x32" in said or "side" in said, side == 31, said)
 
+    def test_raised_and_lowered_limits_hold_for_single_pictures(self):
+        folder = self.root / "sizes"
+        folder.mkdir()
+        shutil.copy(self.data / "test/picture-000.png", folder / "good.png")
+        pictures.write_png(folder / "heavy.png", 2300, 2000, (os.urandom(6900) for _ in range(2000)))
+        self.assertGreater((folder / "heavy.png").stat().st_size, 13 << 20)
+        arguments = ("predict", str(folder), "--ensemble", str(self.root / "done"), "--json")
+        refused = self.run_cli(*arguments)
+        self.assertEqual(refused.returncode, 1)
+        self.assertRegex(refused.stderr, "heavy.png: size of the file")
+        raised = self.run_cli(*arguments, "--max-picture-bytes", "15000000")
+        self.assertEqual(raised.returncode, 0, raised.stderr)
+        self.assertEqual([p["file"] for p in json.loads(raised.stdout)["predictions"]], ["good.png", "heavy.png"])
+        lowered = self.run_cli(*arguments, "--max-picture-bytes", "15000000", "--max-picture-side", "32", "--skip-bad")
+        self.assertEqual(lowered.returncode, 0, lowered.stderr)
+        document = json.loads(lowered.stdout)
+        self.assertEqual([p["file"] for p in document["predictions"]], ["good.png"])
+        self.assertRegex(document["skipped"][0]["reason"], "side of the picture")
+
     def test_stopped_and_continued_gives_the_undisturbed_weights(self):
         epochs = 400
         whole = self.run_cli(*self.train_arguments("whole", epochs))
