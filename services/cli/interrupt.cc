@@ -24,14 +24,14 @@ void Interrupt::OnSignal() {
   changed_.NotifyAll();
 }
 
-void Interrupt::SetAction(std::function<void()> action) {
-  bool now = false;
+bool Interrupt::SetAction(std::function<void()> action) {
   {
     MutexLock lock(mutex_);
-    now = raised_ && action != nullptr;
     action_ = action;
+    if (!raised_) return false;
   }
-  if (now) action();
+  if (action) action();
+  return true;
 }
 
 bool Interrupt::raised() const {

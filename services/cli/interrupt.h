@@ -15,8 +15,9 @@ class Interrupt {
   Interrupt();
 
   // What the first signal does from now on, on a thread of its own; empty: the process ends with
-  // code 130. When a signal came before, `action` runs at once, on the caller's thread.
-  void SetAction(std::function<void()> action);
+  // code 130. When a signal came before, `action` runs at once, on the caller's thread. Whether one
+  // came before: then the action before this one runs or has run (WaitHandled), else it never will.
+  bool SetAction(std::function<void()> action);
   bool raised() const;
   // After a signal: blocks until its action has returned. Returns at once when there was none.
   void WaitHandled();

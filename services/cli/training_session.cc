@@ -126,10 +126,8 @@ int TrainingSession::Follow(const std::string& run_id, Context& context, bool js
   if (run->state() == v1::RUN_RUNNING) {
     SetInterrupt(run_id, context);
     const absl::Status watched = Watch(*run, from_start ? 0 : run->last_event(), context);
-    if (!context.interrupt.raised()) {
-      // What follows only copies: stopping at once loses nothing.
-      context.interrupt.SetAction(nullptr);
-    } else {
+    // What follows only copies: stopping at once loses nothing.
+    if (context.interrupt.SetAction(nullptr)) {
       context.interrupt.WaitHandled();
       Say(absl::StrCat("stopped; continue with: atelier runs resume ",
                        directory_->path().string()));
