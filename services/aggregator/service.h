@@ -37,9 +37,9 @@ struct ServiceOptions {
   std::string ensemble_name;
   int ensemble_version = 0;
   // 2. The ensemble of a run directory: RUN/ensemble.json (EnsembleVersion as protobuf JSON) and
-  // its
-  //    weights, RUN/weights/<digest>.safetensors, RUN/weights/<member>.safetensors or the artifact
-  //    store RUN/artifacts/. Members are in-process. `ensemble_version` > 0 overrides the number.
+  //    its weights, RUN/weights/<digest>.safetensors, RUN/weights/<member>.safetensors or the
+  //    artifact store RUN/artifacts/. Members are in-process. `ensemble_version` > 0 overrides the
+  //    number.
   std::filesystem::path run_directory;
 
   LocalMembers local = LocalMembers::kFallback;

@@ -27,7 +27,7 @@ int main(int argc, char** argv) {
   atelier::SetLogName("atelier");
   // The verbs say what a person needs; ATELIER_LOG_LEVEL=info shows the embedded services' lines.
   atelier::SetLogLevel(atelier::LogLevel::kWarning);
-  atelier::cli::Interrupt interrupt;  // first: threads started later inherit the blocked signals
+  atelier::cli::Interrupt interrupt;  // first: Ctrl-C has its meaning from the start
   atelier::cli::Context context{interrupt};
   CLI::App app(kOverview, "atelier");
   app.footer("atelier VERB --help explains a verb with examples.");

@@ -1,12 +1,17 @@
 // The run directory: everything a run leaves behind, self-contained and movable.
 //
-//   run.json          v1::Run: plan, tasks, attempts, histories, dataset summary, metrics
-//   ensemble.json     v1::EnsembleVersion           weights/<digest>.safetensors
-//   metrics.json      as `evaluate --json`          history/<member>.csv, one row per stage and
-//   epoch quarantine.csv    file,reason                   duplicates.csv   file,kept submission.csv
-//   predictions of the test pictures, in file-name order recipe.yaml       the plan, ready for
-//   --recipe  report.html origin.json       where data and coordinator were    state/   the
-//   embedded coordinator's own
+// - run.json: v1::Run, that is plan, tasks, attempts, histories, dataset summary, metrics
+// - ensemble.json: v1::EnsembleVersion
+// - weights/<digest>.safetensors
+// - metrics.json: as `evaluate --json`
+// - history/<member>.csv: one row per stage and epoch
+// - quarantine.csv: file,reason
+// - duplicates.csv: file,kept
+// - submission.csv: predictions of the test pictures, in the order of their names
+// - recipe.yaml: the plan, ready for --recipe
+// - report.html
+// - origin.json: where data and coordinator were
+// - state/: the embedded coordinator's own
 #pragma once
 
 #include <filesystem>

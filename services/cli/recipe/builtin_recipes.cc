@@ -2,7 +2,7 @@
 
 namespace atelier::cli {
 
-// Generated from recipes/*.yaml.
+// Generated from the *.yaml beside this file.
 extern const std::string_view kRecipeFast;
 extern const std::string_view kRecipeSeed;
 
