@@ -7,6 +7,7 @@
 #include "common/base/status.h"
 #include "common/vision/augment.h"
 #include "common/vision/cutmix.h"
+#include "common/vision/guarded.h"
 
 namespace atelier::vision {
 namespace {
@@ -61,6 +62,30 @@ absl::Status PastePartner(const v1::DataPlan& plan, uint32_t epoch, uint32_t par
   return absl::OkStatus();
 }
 
+absl::StatusOr<AssembledBatch> Assemble(const v1::DataPlan& plan, const EpochPlan& epoch_plan,
+                                        int32_t step, const LabelView& labels,
+                                        const SampleAccessor& accessor) {
+  ATELIER_RETURN_IF_ERROR(CheckStep(epoch_plan, step));
+  const std::span<const uint32_t> samples = epoch_plan.Step(step);
+  AssembledBatch batch;
+  batch.size = static_cast<int32_t>(samples.size());
+  batch.height = batch.width = plan.image().size();
+  batch.channels = Channels(plan);
+  const size_t picture = static_cast<size_t>(batch.height) * static_cast<size_t>(batch.width) *
+                         static_cast<size_t>(batch.channels);
+  const size_t classes = static_cast<size_t>(labels.classes);
+  batch.pixels.resize(samples.size() * picture);
+  batch.labels.resize(samples.size() * classes);
+  batch.sample_ids.assign(samples.begin(), samples.end());
+  for (size_t place = 0; place < samples.size(); ++place) {
+    ATELIER_RETURN_IF_ERROR(
+        AssembleSlot(plan, epoch_plan, step, place, labels, accessor,
+                     reinterpret_cast<uint8_t*>(batch.pixels.data()) + place * picture,
+                     batch.labels.data() + place * classes));
+  }
+  return batch;
+}
+
 }  // namespace
 
 absl::Status AssembleSlot(const v1::DataPlan& plan, const EpochPlan& epoch_plan, int32_t step,
@@ -96,25 +121,8 @@ absl::Status AssembleSlot(const v1::DataPlan& plan, const EpochPlan& epoch_plan,
 absl::StatusOr<AssembledBatch> AssembleBatch(const v1::DataPlan& plan, const EpochPlan& epoch_plan,
                                              int32_t step, const LabelView& labels,
                                              const SampleAccessor& accessor) {
-  ATELIER_RETURN_IF_ERROR(CheckStep(epoch_plan, step));
-  const std::span<const uint32_t> samples = epoch_plan.Step(step);
-  AssembledBatch batch;
-  batch.size = static_cast<int32_t>(samples.size());
-  batch.height = batch.width = plan.image().size();
-  batch.channels = Channels(plan);
-  const size_t picture = static_cast<size_t>(batch.height) * static_cast<size_t>(batch.width) *
-                         static_cast<size_t>(batch.channels);
-  const size_t classes = static_cast<size_t>(labels.classes);
-  batch.pixels.resize(samples.size() * picture);
-  batch.labels.resize(samples.size() * classes);
-  batch.sample_ids.assign(samples.begin(), samples.end());
-  for (size_t place = 0; place < samples.size(); ++place) {
-    ATELIER_RETURN_IF_ERROR(
-        AssembleSlot(plan, epoch_plan, step, place, labels, accessor,
-                     reinterpret_cast<uint8_t*>(batch.pixels.data()) + place * picture,
-                     batch.labels.data() + place * classes));
-  }
-  return batch;
+  return Guarded("assemble the batch",
+                 [&] { return Assemble(plan, epoch_plan, step, labels, accessor); });
 }
 
 }  // namespace atelier::vision

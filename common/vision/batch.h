@@ -41,7 +41,8 @@ absl::Status ValidateDataPlan(const v1::DataPlan& plan);
 
 // Batch `step` of the epoch: every picture augmented, CutMix applied. Errors are the accessor's,
 // with the sample's number before them; Internal never: a picture of another shape than plan.image
-// says is FailedPrecondition. OutOfRange: no such step. Pure given the accessor; thread-safe.
+// says is FailedPrecondition. OutOfRange: no such step. ResourceExhausted: not enough memory, the
+// accessor's exceptions included. Pure given the accessor; thread-safe.
 absl::StatusOr<AssembledBatch> AssembleBatch(const v1::DataPlan& plan, const EpochPlan& epoch_plan,
                                              int32_t step, const LabelView& labels,
                                              const SampleAccessor& accessor);

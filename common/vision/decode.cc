@@ -2,31 +2,27 @@
 
 #include <algorithm>
 #include <cctype>
-#include <new>
 #include <utility>
 
 #include "absl/strings/str_format.h"
 #include "common/base/status.h"
 #include "common/vision/grayscale.h"
+#include "common/vision/guarded.h"
 #include "common/vision/picture_info.h"
 
 namespace atelier::vision {
 namespace {
 
 absl::StatusOr<Image> DecodeByFormat(std::string_view bytes, const PictureInfo& info) {
-  try {
-    switch (info.format) {
-      case PictureFormat::kJpeg:
-        return DecodeJpeg(bytes, info);
-      case PictureFormat::kPng:
-        return DecodePng(bytes, info);
-      case PictureFormat::kWebp:
-        return DecodeWebp(bytes, info);
-      case PictureFormat::kBmp:
-        return DecodeBmp(bytes, info);
-    }
-  } catch (const std::bad_alloc&) {
-    return absl::ResourceExhaustedError("not enough memory to decode the picture");
+  switch (info.format) {
+    case PictureFormat::kJpeg:
+      return DecodeJpeg(bytes, info);
+    case PictureFormat::kPng:
+      return DecodePng(bytes, info);
+    case PictureFormat::kWebp:
+      return DecodeWebp(bytes, info);
+    case PictureFormat::kBmp:
+      return DecodeBmp(bytes, info);
   }
   return absl::InvalidArgumentError("unknown picture format");
 }
@@ -40,9 +36,11 @@ absl::StatusOr<Image> DecodePicture(std::string_view bytes, int channels,
         absl::StrFormat("channels: expected 3 (RGB) or 1 (grey), found %d", channels));
   }
   ATELIER_ASSIGN_OR_RETURN(const PictureInfo info, ReadPictureInfo(bytes, limits));
-  ATELIER_ASSIGN_OR_RETURN(Image image, DecodeByFormat(bytes, info));
-  image = ApplyOrientation(std::move(image), info.orientation);
-  return channels == 1 ? ToGrayscale(image) : std::move(image);
+  return Guarded("decode the picture", [&]() -> absl::StatusOr<Image> {
+    ATELIER_ASSIGN_OR_RETURN(Image image, DecodeByFormat(bytes, info));
+    image = ApplyOrientation(std::move(image), info.orientation);
+    return channels == 1 ? ToGrayscale(image) : std::move(image);
+  });
 }
 
 void ComposeOverWhite(const uint8_t* rgba, int64_t n, bool red_first, uint8_t* rgb) {

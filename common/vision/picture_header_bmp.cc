@@ -51,8 +51,11 @@ absl::StatusOr<PictureInfo> ReadBmpInfo(std::string_view bytes) {
   }
   if (colours > 256) info.damage = "the BMP is damaged: it has more than 256 palette colours";
   const bool run_lengths = compression == kRle8 || compression == kRle4;
-  const int64_t row_bytes = (info.width * bits + 31) / 32 * 4;
-  const uint64_t needed = static_cast<uint64_t>(row_bytes * std::max<int64_t>(info.height, 0));
+  // Unsigned: the limits are checked later, and the largest width, depth and height of a header
+  // need up to 2^64 - 2^33 bytes.
+  const uint64_t row_bytes =
+      (static_cast<uint64_t>(std::max<int64_t>(info.width, 0)) * bits + 31) / 32 * 4;
+  const uint64_t needed = row_bytes * static_cast<uint64_t>(info.height);
   if (!run_lengths && info.width > 0 && !reader.Has(reader.Le32(10), needed)) {
     info.damage = "the BMP is cut: it has fewer pixels than its header says";
   }

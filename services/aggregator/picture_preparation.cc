@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/base/status.h"
 #include "common/vision/grayscale.h"
+#include "common/vision/guarded.h"
 #include "common/vision/resize.h"
 
 namespace atelier::aggregator {
@@ -59,6 +60,26 @@ absl::StatusOr<vision::Image> DecodeOne(const Pictures& pictures, int index,
       vision::DecodePicture(pictures.encoded[static_cast<size_t>(index)], kInputChannels, limits);
   if (!image.ok()) return Annotate(image.status(), absl::StrCat("picture ", index));
   return image;
+}
+
+absl::Status Prepare(const Pictures& pictures, int index, const PreparationPlan& plan,
+                     const std::vector<std::shared_ptr<Pixels>>& room,
+                     const vision::DecodeLimits& limits) {
+  ATELIER_ASSIGN_OR_RETURN(const vision::Image image, DecodeOne(pictures, index, limits));
+  for (size_t s = 0; s < plan.specs.size(); ++s) {
+    const v1::ImageSpec& spec = plan.specs[s];
+    // Grey is taken before the resize, as training does (DecodePicture with one channel).
+    const vision::Image resized =
+        vision::Resize(spec.channels() == 1 ? vision::ToGrayscale(image) : image, spec);
+    const size_t bytes = static_cast<size_t>(BytesOf(spec));
+    if (resized.pixels.size() != bytes) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("picture ", index, " cannot be resized to ", spec.size(), " pixels"));
+    }
+    std::memcpy(room[s]->bytes.data() + bytes * static_cast<size_t>(index), resized.pixels.data(),
+                bytes);
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace
@@ -128,21 +149,8 @@ std::vector<std::shared_ptr<Pixels>> MakeRoom(const PreparationPlan& plan, int c
 absl::Status PreparePicture(const Pictures& pictures, int index, const PreparationPlan& plan,
                             const std::vector<std::shared_ptr<Pixels>>& room,
                             const vision::DecodeLimits& limits) {
-  ATELIER_ASSIGN_OR_RETURN(const vision::Image image, DecodeOne(pictures, index, limits));
-  for (size_t s = 0; s < plan.specs.size(); ++s) {
-    const v1::ImageSpec& spec = plan.specs[s];
-    // Grey is taken before the resize, as training does (DecodePicture with one channel).
-    const vision::Image resized =
-        vision::Resize(spec.channels() == 1 ? vision::ToGrayscale(image) : image, spec);
-    const size_t bytes = static_cast<size_t>(BytesOf(spec));
-    if (resized.pixels.size() != bytes) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("picture ", index, " cannot be resized to ", spec.size(), " pixels"));
-    }
-    std::memcpy(room[s]->bytes.data() + bytes * static_cast<size_t>(index), resized.pixels.data(),
-                bytes);
-  }
-  return absl::OkStatus();
+  return vision::Guarded(absl::StrCat("prepare picture ", index),
+                         [&] { return Prepare(pictures, index, plan, room, limits); });
 }
 
 }  // namespace atelier::aggregator

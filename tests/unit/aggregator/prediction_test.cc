@@ -168,6 +168,22 @@ TEST_F(PredictionTest, NamesTheFirstPictureThatDoesNotDecode) {
               StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("picture 1")));
 }
 
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)  // they end the process instead
+
+TEST(PreparePicture, WithoutMemoryIsAStatus) {
+  v1::EnsembleMember member = MakeSpec("a", 1 << 30);  // squared more than there are addresses
+  const std::string pixels(12, 'x');
+  Pictures pictures;
+  pictures.pixels = pixels;
+  pictures.count = 1;
+  pictures.height = pictures.width = 2;
+  member.mutable_model()->mutable_image()->set_filter(v1::BILINEAR);
+  EXPECT_THAT(PreparePicture(pictures, 0, PlanPreparation({&member}), {}),
+              StatusIs(absl::StatusCode::kResourceExhausted, HasSubstr("picture 0")));
+}
+
+#endif
+
 TEST_F(PredictionTest, RefusesAnEmptyBatchAndTooManyPictures) {
   Serve();
   EXPECT_THAT(Predict(Request({})), StatusIs(absl::StatusCode::kInvalidArgument));

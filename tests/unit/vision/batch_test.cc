@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <new>
 #include <numeric>
 
 #include "common/base/sha256.h"
@@ -156,6 +157,13 @@ TEST_F(BatchTest, ErrorsNameTheSampleAndKeepTheirCode) {
   EXPECT_THAT(Assemble(0, 0), StatusIs(absl::StatusCode::kFailedPrecondition));
   EXPECT_THAT(Assemble(0, 3), StatusIs(absl::StatusCode::kOutOfRange, HasSubstr("steps 0..2")));
   EXPECT_THAT(Assemble(0, -1), StatusIs(absl::StatusCode::kOutOfRange));
+}
+
+TEST_F(BatchTest, AnExceptionOfTheAccessorIsAStatus) {
+  accessor_ = [](uint32_t) -> absl::StatusOr<std::shared_ptr<const Image>> {
+    throw std::bad_alloc();
+  };
+  EXPECT_THAT(Assemble(0, 0), StatusIs(absl::StatusCode::kResourceExhausted, HasSubstr("memory")));
 }
 
 }  // namespace

@@ -25,9 +25,9 @@ std::string Le32(uint32_t value) {
   return {big.rbegin(), big.rend()};
 }
 
-std::string BmpHeader(int32_t width, int32_t height) {
+std::string BmpHeader(int32_t width, int32_t height, char bits = 24) {
   return "BM" + Le32(54) + Le32(0) + Le32(54) + Le32(40) + Le32(static_cast<uint32_t>(width)) +
-         Le32(static_cast<uint32_t>(height)) + std::string("\1\0\x18\0", 4) + std::string(24, '\0');
+         Le32(static_cast<uint32_t>(height)) + std::string({1, 0, bits, 0}) + std::string(24, '\0');
 }
 
 // Start of image, a frame header, start of scan; `size` is height and width, big-endian.
@@ -111,6 +111,10 @@ std::vector<BadPicture> Giants() {
       {"BmpOf30000x30000", BmpHeader(30000, 30000), kTooMuch, "side"},
       {"BmpOfTheSmallestHeight", BmpHeader(30000, std::numeric_limits<int32_t>::min()), kTooMuch,
        "side"},
+      // Its pixels would take more bytes than an int64 counts.
+      {"BmpOfTheMostBytesAHeaderCanClaim",
+       BmpHeader(std::numeric_limits<int32_t>::max(), std::numeric_limits<int32_t>::min(), 32),
+       kTooMuch, "side"},
       {"OneByteOver12MiB", PngOfBytes(kMaxBytes + 1), kTooMuch, "bytes"},
       {"OneColumnOver25Megapixels", GreyPng(5001, 5000), kTooMuch, "size of the picture"},
       {"SideOf8193", GreyPng(8193, 100), kTooMuch, "side"},
