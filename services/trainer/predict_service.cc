@@ -120,16 +120,13 @@ absl::StatusOr<v1::Matrix> PredictServiceImpl::Predict(const v1::PredictRequest&
     return absl::ResourceExhaustedError(
         absl::StrCat(request.size(), " pictures; a request has 0..", kMaxPictures));
   }
-  const v1::ImageSpec& image = request.model().image();
-  const int64_t channels = image.channels() == 0 ? 3 : image.channels();
-  const int64_t expected = int64_t{request.size()} * image.size() * image.size() * channels;
-  if (static_cast<int64_t>(request.pixels().size()) != expected) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("pixels has ", request.pixels().size(), " bytes, the shape needs ", expected));
-  }
   ATELIER_ASSIGN_OR_RETURN(const auto predictor,
                            cache_.Get(request.model(), request.weights_digest()));
   if (request.size() == 0) {
+    if (!request.pixels().empty()) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("pixels has ", request.pixels().size(), " bytes for 0 pictures"));
+    }
     v1::Matrix none;
     none.set_columns(request.model().classes());
     return none;

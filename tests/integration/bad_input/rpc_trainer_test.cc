@@ -1,0 +1,90 @@
+// RELIABILITY, "RPC": bad content of a trainer's PredictStream, request by request.
+#include <gmock/gmock.h>
+
+#include <functional>
+#include <limits>
+#include <string>
+
+#include "services/trainer/predict_service.h"
+#include "tests/integration/aggregator/seeded_members.h"
+#include "tests/testing/status_matchers.h"
+
+namespace atelier::trainer {
+namespace {
+
+constexpr int kSide = 32;
+constexpr int kPictureBytes = kSide * kSide * 3;
+
+struct PredictCase {
+  std::string name;
+  std::function<void(v1::PredictRequest&)> spoil;
+  absl::StatusCode code = absl::StatusCode::kInvalidArgument;
+};
+
+class TrainerPredict : public ::testing::TestWithParam<PredictCase> {
+ protected:
+  void SetUp() override {
+    ASSERT_OK_AND_ASSIGN(member_, aggregator::MakeSeededMember("one", "tiny_cnn", kSide, 1));
+  }
+  v1::PredictRequest Good() const {
+    v1::PredictRequest request;
+    *request.mutable_model() = member_.spec.model();
+    request.set_weights_digest(member_.spec.weights_digest());
+    request.set_size(2);
+    request.set_pixels(std::string(2 * kPictureBytes, 'x'));
+    return request;
+  }
+
+  aggregator::SeededMember member_;
+  PredictorCache cache_{{}, [this](const std::string& digest) -> absl::StatusOr<std::string> {
+                          if (digest == member_.spec.weights_digest()) return member_.weights;
+                          return absl::NotFoundError("no such weights");
+                        }};
+  WorkerPool inference_{1};
+  PredictServiceImpl service_{cache_, inference_};
+};
+
+TEST_P(TrainerPredict, IsRefusedWithItsCodeAndTheNextGoodRequestSucceeds) {
+  v1::PredictRequest bad = Good();
+  GetParam().spoil(bad);
+  const v1::PredictResponse refused = service_.Answer(bad);
+  EXPECT_EQ(refused.error_code(), static_cast<int>(GetParam().code)) << refused.error_message();
+  EXPECT_FALSE(refused.has_probabilities());
+  const v1::PredictResponse good = service_.Answer(Good());
+  EXPECT_EQ(good.error_code(), 0) << good.error_message();
+  EXPECT_EQ(good.probabilities().rows(), 2);
+}
+
+void SetImage(v1::PredictRequest& request, int size, int channels) {
+  request.mutable_model()->mutable_image()->set_size(size);
+  request.mutable_model()->mutable_image()->set_channels(channels);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Rpc, TrainerPredict,
+    ::testing::Values(
+        PredictCase{"OneByteTooFew", [](auto& r) { r.mutable_pixels()->pop_back(); }},
+        PredictCase{"OneByteTooMany", [](auto& r) { r.mutable_pixels()->push_back('x'); }},
+        PredictCase{"FewerPicturesThanSent", [](auto& r) { r.set_size(1); }},
+        PredictCase{"NoPicturesButPixels", [](auto& r) { r.set_size(0); }},
+        PredictCase{"MinusOnePicture", [](auto& r) { r.set_size(-1); },
+                    absl::StatusCode::kResourceExhausted},
+        PredictCase{"SixtyFivePictures", [](auto& r) { r.set_size(65); },
+                    absl::StatusCode::kResourceExhausted},
+        PredictCase{"UnknownWeights", [](auto& r) { r.set_weights_digest(std::string(64, '0')); },
+                    absl::StatusCode::kNotFound},
+        PredictCase{"SizeZero", [](auto& r) { SetImage(r, 0, 3); }},
+        PredictCase{"SizeMinusOne", [](auto& r) { SetImage(r, -1, 3); }},
+        // 2 * (2^31 - 1)^2 * 3 is more than an int64 counts.
+        PredictCase{"TheLargestSize",
+                    [](auto& r) { SetImage(r, std::numeric_limits<int32_t>::max(), 3); }},
+        PredictCase{"TheLargestChannels",
+                    [](auto& r) {
+                      SetImage(r, std::numeric_limits<int32_t>::max(),
+                               std::numeric_limits<int32_t>::max());
+                    }},
+        PredictCase{"MinusOneChannels", [](auto& r) { SetImage(r, kSide, -1); }}),
+    [](const auto& test) { return test.param.name; });
+
+}  // namespace
+}  // namespace atelier::trainer
