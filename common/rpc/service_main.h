@@ -31,7 +31,8 @@ inline std::optional<int> ParseFlags(CLI::App& app, int argc, char** argv) {
 
 // Starts a server, waits for SIGINT or SIGTERM (one that comes during the start is not lost),
 // drains. `start() -> StatusOr<unique_ptr<Server>>`; Server has server() and Drain(grace). Returns
-// the exit code.
+// the exit code: 0 after a clean stop, 2 when the start says InvalidArgument (wrong usage that no
+// flag's own check can see), 1 on another failure.
 template <typename Start>
 int ServeUntilSignal(const std::string& name, std::chrono::milliseconds grace, Start start) {
   SetLogName(name);
@@ -49,7 +50,7 @@ int ServeUntilSignal(const std::string& name, std::chrono::milliseconds grace, S
     if (!result.ok()) {
       std::fprintf(stderr, "atelier-%s: %s\n", name.c_str(),
                    std::string(result.status().message()).c_str());
-      return 1;
+      return absl::IsInvalidArgument(result.status()) ? 2 : 1;
     }
     RpcServer& server = (*result)->server();
     LogInfo("listening on port %d, metrics on %d", server.port(), server.http_port());

@@ -2,12 +2,10 @@
 #include <prometheus/registry.h>
 
 #include <CLI/CLI.hpp>
-#include <cstdio>
 #include <map>
 
 #include "common/base/logging.h"
-#include "common/concurrency/mutex.h"
-#include "common/concurrency/shutdown.h"
+#include "common/base/status.h"
 #include "common/nn/calm_openmp.h"
 #include "common/nn/runtime.h"
 #include "common/rpc/channel.h"
@@ -75,64 +73,37 @@ void AddFlags(CLI::App& app, Flags& flags) {
       "  atelier-aggregator --run runs/paintings --listen 127.0.0.1:7080");
 }
 
-int Fail(const absl::Status& status) {
-  std::fprintf(stderr, "atelier-aggregator: %s\n", std::string(status.message()).c_str());
-  return absl::IsInvalidArgument(status) ? 2 : 1;
-}
-
-// Set by the signal thread, awaited by main.
-class StopRequest {
+// The service behind its server, as ServeUntilSignal takes it.
+class AggregatorServer {
  public:
-  void Set() {
-    MutexLock lock(mutex_);
-    set_ = true;
-    changed_.NotifyAll();
+  static absl::StatusOr<std::unique_ptr<AggregatorServer>> Start(Flags flags) {
+    nn::SetThreads(flags.threads);
+    if (const absl::Status blas = nn::CheckBlas(); !blas.ok()) LogError("%s", blas.ToString());
+    flags.service.metrics = std::make_shared<prometheus::Registry>();
+    flags.server.metrics = flags.service.metrics;
+    flags.service.limits.imposed_deadline = std::chrono::milliseconds(flags.deadline_ms);
+    auto started = std::make_unique<AggregatorServer>();
+    ATELIER_ASSIGN_OR_RETURN(
+        started->service_,
+        Service::Create(flags.service, rpc::MakeTcpChannelFactory({.tls = flags.server.tls})));
+    ATELIER_ASSIGN_OR_RETURN(started->server_,
+                             rpc::RpcServer::Start(flags.server, started->service_->services()));
+    ATELIER_RETURN_IF_ERROR(started->service_->Start());
+    started->server_->SetServing(true);
+    return started;
   }
-  void Wait() {
-    MutexLock lock(mutex_);
-    changed_.Wait(mutex_, [&]() ABSL_NO_THREAD_SAFETY_ANALYSIS { return set_; });
+
+  rpc::RpcServer& server() { return *server_; }
+  void Drain(std::chrono::milliseconds grace) {
+    server_->SetServing(false);
+    if (!service_->Drain(grace)) LogInfo("requests were cut off");
+    server_->Shutdown(std::chrono::seconds(1));
   }
 
  private:
-  Mutex mutex_;
-  CondVar changed_;
-  bool set_ ABSL_GUARDED_BY(mutex_) = false;
+  std::unique_ptr<Service> service_;
+  std::unique_ptr<rpc::RpcServer> server_;  // destroyed before the service it carries
 };
-
-int Serve(const Flags& flags, StopRequest& stop) {
-  auto service =
-      Service::Create(flags.service, rpc::MakeTcpChannelFactory({.tls = flags.server.tls}));
-  if (!service.ok()) return Fail(service.status());
-  auto server = rpc::RpcServer::Start(flags.server, (*service)->services());
-  if (!server.ok()) return Fail(server.status());
-  if (const absl::Status started = (*service)->Start(); !started.ok()) {
-    server->reset();  // before the service it carries
-    return Fail(started);
-  }
-  (*server)->SetServing(true);
-  LogInfo("listening on %s (port %d, metrics on %d)", flags.server.listen, (*server)->port(),
-          (*server)->http_port());
-  stop.Wait();
-  LogInfo("draining");
-  (*server)->SetServing(false);
-  const bool drained = (*service)->Drain(std::chrono::milliseconds(flags.drain_ms));
-  (*server)->Shutdown(std::chrono::seconds(1));
-  server->reset();
-  LogInfo("stopped%s", drained ? "" : "; requests were cut off");
-  return 0;
-}
-
-int Run(Flags flags) {
-  // First: a signal during start-up is not lost.
-  StopRequest stop;
-  ShutdownSignals signals([&](int) { stop.Set(); });
-  nn::SetThreads(flags.threads);
-  if (const absl::Status blas = nn::CheckBlas(); !blas.ok()) LogError("%s", blas.ToString());
-  flags.service.metrics = std::make_shared<prometheus::Registry>();
-  flags.server.metrics = flags.service.metrics;
-  flags.service.limits.imposed_deadline = std::chrono::milliseconds(flags.deadline_ms);
-  return Serve(flags, stop);
-}
 
 int Main(int argc, char** argv) {
   nn::EnsureCalmOpenMp(argv);
@@ -140,8 +111,9 @@ int Main(int argc, char** argv) {
   Flags flags;
   AddFlags(app, flags);
   if (const auto code = rpc::ParseFlags(app, argc, argv)) return *code;
-  SetLogName("aggregator");
-  return Run(std::move(flags));
+  const std::chrono::milliseconds grace(flags.drain_ms);
+  return rpc::ServeUntilSignal("aggregator", grace,
+                               [&] { return AggregatorServer::Start(std::move(flags)); });
 }
 
 }  // namespace

@@ -3,8 +3,11 @@
 #include <grpcpp/grpcpp.h>
 #include <grpcpp/server_context.h>
 
+#include <cstdlib>
+
 #include "atelier/v1/aggregator.grpc.pb.h"
 #include "common/rpc/channel.h"
+#include "common/rpc/service_main.h"
 #include "tests/testing/status_matchers.h"
 
 namespace atelier::rpc {
@@ -87,6 +90,23 @@ TEST(RpcServer, AfterShutdownCallsAreUnavailable) {
   server->Shutdown(std::chrono::seconds(1));
   server->Wait();
   EXPECT_EQ(Call(channel).error_code(), grpc::UNAVAILABLE);
+}
+
+// As the services' servers are to ServeUntilSignal; never reached, for the start fails.
+struct NeverServer {
+  RpcServer& server() { std::abort(); }
+  void Drain(std::chrono::milliseconds) { std::abort(); }
+};
+
+TEST(ServeUntilSignal, AStartThatFailsIsExitCode1AndWrongUsage2) {
+  const auto exit_code = [](const absl::Status& status) {
+    return ServeUntilSignal(
+        "test", std::chrono::milliseconds(0),
+        [&]() -> absl::StatusOr<std::unique_ptr<NeverServer>> { return status; });
+  };
+  EXPECT_EQ(exit_code(absl::InvalidArgumentError("--root: an absolute folder")), 2);
+  EXPECT_EQ(exit_code(absl::FailedPreconditionError("the port is taken")), 1);
+  EXPECT_EQ(exit_code(absl::UnavailableError("disk")), 1);
 }
 
 }  // namespace
