@@ -3,7 +3,7 @@
 //
 // Output pixel (row, col) takes the input at M * (row, col, 1), in pixel-centre coordinates where
 // pixel i is at i. M = T(c) * Rotation * Shift * Shear * Zoom * T(-c), the order and signs of
-// Keras- Preprocessing 1.1.2 (TF 2.4) and Keras 3. The centre c is S/2 - 0.5 (Keras 3, the true
+// Keras_Preprocessing 1.1.2 (TF 2.4) and Keras 3. The centre c is S/2 - 0.5 (Keras 3, the true
 // middle of the pixel grid); TF 2.4 uses S/2 + 0.5, which moves the picture by up to a pixel.
 #pragma once
 
@@ -25,7 +25,6 @@ struct AffineParams {
 };
 
 inline constexpr double kCentreKeras3 = -0.5;
-inline constexpr double kCentreTf24 = 0.5;
 
 // input_row = m[0]*row + m[1]*col + m[2];  input_col = m[3]*row + m[4]*col + m[5].
 using AffineMatrix = std::array<double, 6>;
