@@ -19,7 +19,7 @@ std::string CompleteAddress(const std::string& address, const std::string& peer)
 
 grpc::ServerBidiReactor<v1::TrainerMessage, v1::CoordinatorMessage>* FleetServiceImpl::Work(
     grpc::CallbackServerContext* context) {
-  return NewWorkReactor(executor_, pool_, context->peer());
+  return NewWorkReactor(executor_, pool_, *context);
 }
 
 grpc::ServerUnaryReactor* FleetServiceImpl::CommitCheckpoint(

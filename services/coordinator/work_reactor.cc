@@ -10,6 +10,10 @@
 namespace atelier::coordinator {
 namespace {
 
+// Messages that a trainer has not taken yet. It is sent one for each of its own, and reads all the
+// time: so many only pile up for one that has stopped reading.
+constexpr size_t kMaxOutgoing = 1000;
+
 // The executor keeps a function that sends to a trainer; it may call it when the stream has ended.
 // This queue outlives the reactor and knows whether it is still there.
 class WorkReactor;
@@ -21,8 +25,8 @@ struct Outbox {
 class WorkReactor final
     : public grpc::ServerBidiReactor<v1::TrainerMessage, v1::CoordinatorMessage> {
  public:
-  WorkReactor(RunExecutor& executor, WorkerPool& pool, std::string peer)
-      : executor_(executor), pool_(pool), peer_(std::move(peer)) {
+  WorkReactor(RunExecutor& executor, WorkerPool& pool, grpc::CallbackServerContext& context)
+      : executor_(executor), pool_(pool), context_(context) {
     {
       MutexLock lock(outbox_->mutex);
       outbox_->reactor = this;
@@ -40,7 +44,7 @@ class WorkReactor final
     // Not ok: the trainer closed its side, or the stream broke.
     if (!pool_.Submit([this, ok] { HandleRead(ok); })) {
       handling_ = false;
-      End({grpc::StatusCode::UNAVAILABLE, "the coordinator is shutting down; reconnect"});
+      End({grpc::StatusCode::UNAVAILABLE, "the coordinator is busy or shutting down; reconnect"});
     }
   }
 
@@ -55,7 +59,8 @@ class WorkReactor final
 
   void OnDone() override {
     if (!trainer_id_.empty()) {
-      // Disconnect waits for the executor's lock: not here, in the reaction.
+      // Disconnect waits for the executor's lock: not here, in the reaction, unless nobody else
+      // would do it.
       if (!pool_.Submit([this] { Leave(); })) Leave();
     } else {
       Leave();
@@ -65,6 +70,11 @@ class WorkReactor final
   void Enqueue(const v1::CoordinatorMessage& message) {
     MutexLock lock(mutex_);
     if (ending_) return;
+    if (outgoing_.size() >= kMaxOutgoing) {
+      // The write under way waits for a peer that does not read: only cancelling ends it.
+      context_.TryCancel();
+      return End({grpc::StatusCode::RESOURCE_EXHAUSTED, "the trainer does not read; reconnect"});
+    }
     outgoing_.push_back(message);
     WriteNext();
   }
@@ -108,7 +118,7 @@ class WorkReactor final
       if (hello.trainer_id().empty() || hello.trainer_id().size() > 128) {
         return {grpc::StatusCode::INVALID_ARGUMENT, "hello.trainer_id: 1 to 128 characters"};
       }
-      hello.set_predict_address(CompleteAddress(hello.predict_address(), peer_));
+      hello.set_predict_address(CompleteAddress(hello.predict_address(), context_.peer()));
       trainer_id_ = hello.trainer_id();
       session_ = executor_.Connect(hello, [outbox = outbox_](const v1::CoordinatorMessage& out) {
         MutexLock lock(outbox->mutex);
@@ -147,7 +157,7 @@ class WorkReactor final
 
   RunExecutor& executor_;
   WorkerPool& pool_;
-  const std::string peer_;
+  grpc::CallbackServerContext& context_;  // lives until OnDone
   const std::shared_ptr<Outbox> outbox_ = std::make_shared<Outbox>();
   v1::TrainerMessage incoming_;  // owned by the read under way or the job that handles it
   std::string trainer_id_;
@@ -166,8 +176,8 @@ class WorkReactor final
 }  // namespace
 
 grpc::ServerBidiReactor<v1::TrainerMessage, v1::CoordinatorMessage>* NewWorkReactor(
-    RunExecutor& executor, WorkerPool& pool, std::string peer) {
-  return new WorkReactor(executor, pool, std::move(peer));
+    RunExecutor& executor, WorkerPool& pool, grpc::CallbackServerContext& context) {
+  return new WorkReactor(executor, pool, context);
 }
 
 }  // namespace atelier::coordinator

@@ -36,6 +36,26 @@ TEST_F(CoordinatorRpcs, NaNInAProgressHurtsNobody) {
   ExpectNextGoodRequestSucceeds();
 }
 
+// Every progress with a lease it has not is answered; it reads none of the answers.
+TEST_F(CoordinatorRpcs, ATrainerThatWritesAndNeverReadsIsLetGo) {
+  grpc::ClientContext context;
+  context.set_deadline(std::chrono::system_clock::now() + kPatience);
+  const auto stream = fleet_stub_->Work(&context);
+  v1::TrainerMessage message;
+  message.mutable_hello()->set_trainer_id("deaf");
+  ASSERT_TRUE(stream->Write(message));
+  v1::Lease& lease = *message.mutable_progress()->mutable_lease();
+  lease.set_run_id("none");
+  lease.set_member(std::string(1 << 10, 'm'));  // the answers fill what the connection holds sooner
+  constexpr int kFarTooMany = 20'000;
+  int written = 0;
+  while (written < kFarTooMany && stream->Write(message)) ++written;
+  EXPECT_LT(written, kFarTooMany);
+  context.TryCancel();
+  EXPECT_FALSE(stream->Finish().ok());
+  ExpectNextGoodRequestSucceeds();
+}
+
 // Half-open: the peer has begun a call, sends no more and answers no ping.
 TEST_F(CoordinatorRpcs, HalfOpenStreamsAreLetGo) {
   server_.reset();
