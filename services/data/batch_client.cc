@@ -34,26 +34,47 @@ std::vector<std::string> ByPreference(std::vector<std::string> addresses, const 
   return ordered;
 }
 
-// The addresses of a source; streams that are open see changes.
-struct Addresses {
-  Mutex mutex;
-  std::vector<std::string> list ABSL_GUARDED_BY(mutex);
-  std::vector<std::string> Get() {
-    MutexLock lock(mutex);
-    return list;
+// The network is not trusted: what the parts of a batch say of each other is relied on when they
+// are read. `step`: the one that comes next.
+absl::Status CheckBatch(const v1::Batch& batch, int step, v1::Subset subset) {
+  if (batch.step() != step) {
+    return absl::DataLossError(absl::StrCat("step ", batch.step(), " came, expected ", step));
   }
-};
+  const auto bad = [step](const auto&... what) {
+    return absl::DataLossError(absl::StrCat("the batch of step ", step, " has ", what...));
+  };
+  const int64_t size = batch.size();
+  if (size < 1) return bad(size, " pictures");
+  const auto bytes = static_cast<int64_t>(batch.pixels().size());
+  int64_t expected = size;
+  for (const int64_t extent : {batch.height(), batch.width(), batch.channels()}) {
+    if (extent < 1 || expected > bytes / extent) {  // a product above `bytes` may overflow
+      return bad(bytes, " bytes of pixels, too few for ", size, "x", batch.height(), "x",
+                 batch.width(), "x", batch.channels());
+    }
+    expected *= extent;
+  }
+  if (bytes != expected) return bad(bytes, " bytes of pixels, the shape needs ", expected);
+  if (batch.labels_size() % size != 0 || (batch.labels_size() == 0 && subset != v1::TEST)) {
+    return bad(batch.labels_size(), " numbers as labels of ", size, " pictures");
+  }
+  if (batch.sample_ids_size() != size) {
+    return bad(batch.sample_ids_size(), " ids of ", size, " pictures");
+  }
+  return absl::OkStatus();
+}
 
 class BatchStreamImpl final : public BatchStream {
  public:
   BatchStreamImpl(std::shared_ptr<rpc::ChannelFactory> channels,
-                  std::shared_ptr<Addresses> addresses, std::chrono::milliseconds patience,
+                  const std::vector<std::string>& addresses, std::chrono::milliseconds patience,
                   const v1::DataPlan& plan, int epoch, int first_step)
-      : channels_(std::move(channels)), addresses_(std::move(addresses)), patience_(patience) {
+      : channels_(std::move(channels)),
+        replicas_(ByPreference(addresses, DataPlanDigest(plan))),
+        patience_(patience) {
     *request_.mutable_plan() = plan;
     request_.set_epoch(epoch);
     request_.set_first_step(first_step);
-    plan_digest_ = DataPlanDigest(plan);
   }
   ~BatchStreamImpl() override {
     if (reader_ != nullptr) {
@@ -70,10 +91,7 @@ class BatchStreamImpl final : public BatchStream {
         return absl::UnavailableError("no data-service is known");
       v1::Batch batch;
       if (reader_->Read(&batch)) {
-        if (batch.step() != request_.first_step()) {
-          return absl::DataLossError(
-              absl::StrCat("step ", batch.step(), " came, expected ", request_.first_step()));
-        }
+        ATELIER_RETURN_IF_ERROR(CheckBatch(batch, request_.first_step(), request_.plan().subset()));
         request_.set_first_step(batch.step() + 1);
         tried_ = 0;
         return std::optional<v1::Batch>(std::move(batch));
@@ -104,9 +122,8 @@ class BatchStreamImpl final : public BatchStream {
   }
 
   bool Connect() {
-    const std::vector<std::string> ordered = ByPreference(addresses_->Get(), plan_digest_);
-    if (ordered.empty()) return false;
-    const std::string& address = ordered[tried_ % ordered.size()];
+    if (replicas_.empty()) return false;
+    const std::string& address = replicas_[tried_ % replicas_.size()];
     auto stub = v1::DataService::NewStub(channels_->Connect(address));
     MutexLock lock(mutex_);
     // A stream lives as long as its reader computes; liveness is keepalive's and the lease's
@@ -127,17 +144,15 @@ class BatchStreamImpl final : public BatchStream {
 
   // Every replica was asked: wait a little before the next round.
   void PauseAfterRound() {
-    const size_t replicas = std::max<size_t>(1, addresses_->Get().size());
-    if (tried_ % replicas != 0) return;
+    if (tried_ % replicas_.size() != 0) return;
     MutexLock lock(mutex_);
     wake_.WaitFor(mutex_, kRetryPause, [&]() ABSL_NO_THREAD_SAFETY_ANALYSIS { return cancelled_; });
   }
 
   const std::shared_ptr<rpc::ChannelFactory> channels_;
-  const std::shared_ptr<Addresses> addresses_;
+  const std::vector<std::string> replicas_;  // best first
   const std::chrono::milliseconds patience_;
   v1::StreamBatchesRequest request_;  // first_step: what comes next
-  std::string plan_digest_;
   size_t tried_ = 0;
   std::unique_ptr<grpc::ClientReader<v1::Batch>> reader_;
 
@@ -151,13 +166,7 @@ class BatchSourceImpl final : public BatchSource {
  public:
   BatchSourceImpl(std::shared_ptr<rpc::ChannelFactory> channels, std::vector<std::string> addresses,
                   int patience_ms)
-      : channels_(std::move(channels)), patience_(patience_ms) {
-    SetAddresses(std::move(addresses));
-  }
-  void SetAddresses(std::vector<std::string> addresses) override {
-    MutexLock lock(addresses_->mutex);
-    addresses_->list = std::move(addresses);
-  }
+      : channels_(std::move(channels)), addresses_(std::move(addresses)), patience_(patience_ms) {}
   std::unique_ptr<BatchStream> Open(const v1::DataPlan& plan, int epoch, int first_step) override {
     return std::make_unique<BatchStreamImpl>(channels_, addresses_, patience_, plan, epoch,
                                              first_step);
@@ -165,8 +174,8 @@ class BatchSourceImpl final : public BatchSource {
 
  private:
   const std::shared_ptr<rpc::ChannelFactory> channels_;
+  const std::vector<std::string> addresses_;
   const std::chrono::milliseconds patience_;
-  const std::shared_ptr<Addresses> addresses_ = std::make_shared<Addresses>();
 };
 
 }  // namespace

@@ -61,12 +61,10 @@ class BatchStream {
 // as long as `patience_ms` without any batch. Thread-safe.
 class BatchSource {
  public:
-  // `addresses` may be replaced later (SetAddresses) when replicas come and go.
   static std::unique_ptr<BatchSource> Create(std::shared_ptr<rpc::ChannelFactory> channels,
                                              std::vector<std::string> addresses,
                                              int patience_ms = 60'000);
   virtual ~BatchSource() = default;
-  virtual void SetAddresses(std::vector<std::string> addresses) = 0;
   virtual std::unique_ptr<BatchStream> Open(const v1::DataPlan& plan, int epoch,
                                             int first_step) = 0;
 };

@@ -9,7 +9,9 @@
 #include <string>
 #include <vector>
 
+#include "atelier/v1/data_service.grpc.pb.h"
 #include "common/rpc/channel.h"
+#include "common/rpc/server.h"
 #include "services/data/client.h"
 #include "services/data/service.h"
 #include "tests/testing/status_matchers.h"
@@ -192,6 +194,75 @@ TEST_F(BatchStreamsTest, AConsumerThatStopsReadingLeavesMemoryFlatAndOthersAtThe
   // The stalled ones lost nothing: what they go on with is the rest of their epoch.
   const std::vector<std::string> whole = Epoch(Address(*free_server), plan, 0);
   EXPECT_THAT(Rest(*stalled[0]), ElementsAreArray(whole.begin() + 1, whole.end()));
+}
+
+// Sends one batch, as it is.
+class OneBatchService final : public v1::DataService::Service {
+ public:
+  grpc::Status StreamBatches(grpc::ServerContext*, const v1::StreamBatchesRequest*,
+                             grpc::ServerWriter<v1::Batch>* writer) override {
+    writer->Write(batch);
+    return grpc::Status::OK;
+  }
+  v1::Batch batch;
+};
+
+TEST_F(BatchStreamsTest, ABatchWhosePartsDoNotFitIsDataLoss) {
+  OneBatchService service;
+  ASSERT_OK_AND_ASSIGN(const auto server, rpc::RpcServer::Start({}, {&service}));
+  const auto source =
+      BatchSource::Create(channels_, {"127.0.0.1:" + std::to_string(server->port())});
+  const struct {
+    const char* name;
+    void (*change)(v1::Batch&);
+    bool good;
+    v1::Subset subset = v1::ALL_LABELED;
+  } cases[] = {
+      {"good", [](v1::Batch&) {}, true},
+      {"no labels to predict", [](v1::Batch& b) { b.clear_labels(); }, true, v1::TEST},
+      {"no labels to train on", [](v1::Batch& b) { b.clear_labels(); }, false},
+      {"no picture", [](v1::Batch& b) { b.Clear(); }, false},
+      {"no picture, but labels", [](v1::Batch& b) { b.set_size(0); }, false},
+      {"negative size", [](v1::Batch& b) { b.set_size(-2); }, false},
+      {"too few pixels", [](v1::Batch& b) { b.mutable_pixels()->pop_back(); }, false},
+      {"too many pixels", [](v1::Batch& b) { b.mutable_pixels()->push_back('x'); }, false},
+      {"higher than its pixels", [](v1::Batch& b) { b.set_height(1 << 30); }, false},
+      {"an overflow of the shape",
+       [](v1::Batch& b) {
+         b.set_height(1 << 30);
+         b.set_width(1 << 30);
+         b.set_channels(16);
+         b.clear_pixels();
+       },
+       false},
+      {"two negative sides",
+       [](v1::Batch& b) {
+         b.set_height(-4);
+         b.set_width(-4);
+       },
+       false},
+      {"a label too many", [](v1::Batch& b) { b.add_labels(1); }, false},
+      {"an id too many", [](v1::Batch& b) { b.add_sample_ids(1); }, false},
+      {"no ids", [](v1::Batch& b) { b.clear_sample_ids(); }, false},
+      {"another step", [](v1::Batch& b) { b.set_step(1); }, false},
+  };
+  for (const auto& each : cases) {
+    SCOPED_TRACE(each.name);
+    service.batch.Clear();
+    service.batch.set_size(2);
+    service.batch.set_height(4);
+    service.batch.set_width(4);
+    service.batch.set_channels(3);
+    service.batch.set_pixels(std::string(2 * 4 * 4 * 3, 'p'));
+    for (int i = 0; i < 2 * 3; ++i) service.batch.add_labels(0);
+    for (int i = 0; i < 2; ++i) service.batch.add_sample_ids(0);
+    each.change(service.batch);
+    v1::DataPlan plan;
+    plan.set_subset(each.subset);
+    const auto batch = source->Open(plan, 0, 0)->Next();
+    EXPECT_THAT(batch.status(),
+                testing::StatusIs(each.good ? absl::StatusCode::kOk : absl::StatusCode::kDataLoss));
+  }
 }
 
 }  // namespace

@@ -59,7 +59,6 @@ class ScriptedStream final : public data::BatchStream {
 class ScriptedSource final : public data::BatchSource {
  public:
   explicit ScriptedSource(int classes = kClasses) : classes_(classes) {}
-  void SetAddresses(std::vector<std::string>) override {}
   std::unique_ptr<data::BatchStream> Open(const v1::DataPlan&, int epoch, int step) override {
     return std::make_unique<ScriptedStream>(epoch, step, classes_);
   }
