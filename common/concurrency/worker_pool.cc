@@ -1,7 +1,5 @@
 #include "common/concurrency/worker_pool.h"
 
-#include <utility>
-
 namespace atelier {
 
 WorkerPool::WorkerPool(int threads, uint64_t max_queued) : jobs_(max_queued) {
@@ -14,7 +12,7 @@ WorkerPool::WorkerPool(int threads, uint64_t max_queued) : jobs_(max_queued) {
 
 WorkerPool::~WorkerPool() { Stop(); }
 
-bool WorkerPool::Submit(std::function<void()> job) { return jobs_.Push(std::move(job)); }
+bool WorkerPool::Submit(std::function<void()> job) { return jobs_.TryPush(job); }
 
 void WorkerPool::Stop() {
   jobs_.Close();

@@ -11,14 +11,16 @@ namespace atelier {
 
 class WorkerPool {
  public:
-  // `max_queued`: jobs waiting beyond the ones running; Submit blocks above it.
+  // `max_queued`: jobs waiting beyond the ones running; Submit refuses above it.
   explicit WorkerPool(int threads, uint64_t max_queued = 4096);
   // Runs what was submitted, then joins.
   ~WorkerPool();
   WorkerPool(const WorkerPool&) = delete;
   WorkerPool& operator=(const WorkerPool&) = delete;
 
-  // False after Stop(): the job will not run.
+  // Never blocks: it is called in reactions, and under locks that jobs wait for. False when too
+  // much is queued, and after Stop(): the job will not run, and whoever waits for it must be told.
+  // A job must not throw: that ends the process.
   bool Submit(std::function<void()> job);
   // No further jobs; runs what is queued and joins. Idempotent; not from a job.
   void Stop();

@@ -19,7 +19,8 @@ grpc::ServerUnaryReactor* RunUnary(grpc::CallbackServerContext* context, WorkerP
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
   const bool accepted = pool.Submit(
       [reactor, work = std::move(work)]() mutable { reactor->Finish(ToGrpcStatus(work())); });
-  if (!accepted) reactor->Finish({grpc::StatusCode::UNAVAILABLE, "shutting down; try again"});
+  if (!accepted)
+    reactor->Finish({grpc::StatusCode::UNAVAILABLE, "busy or shutting down; try again"});
   return reactor;
 }
 

@@ -58,15 +58,15 @@ v1::ImageSpec CompleteImage(v1::ImageSpec image, const v1::ImageSpec& fallback) 
   return image;
 }
 
+// With the classes that are known so far: none before the dataset is.
 absl::Status CheckBatchBytes(const v1::RunPlan& plan, const v1::ImageSpec& image) {
-  const int64_t bytes = int64_t{plan.batch_size()} * image.size() * image.size() * image.channels();
-  if (bytes > rpc::kMaxBatchPixelBytes) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("batch_size ", plan.batch_size(), " of ", image.size(), " px pictures is ",
-                     bytes, " bytes, over the message limit of ", rpc::kMaxBatchPixelBytes,
-                     "; make batch_size or image.size smaller"));
-  }
-  return absl::OkStatus();
+  const int64_t picture = int64_t{image.size()} * image.size() * image.channels();
+  const int64_t bytes = rpc::BatchMessageBytes(plan.batch_size(), picture, plan.classes_size());
+  if (bytes <= rpc::kPictureReceiveBytes) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("batch_size ", plan.batch_size(), " of ", image.size(), " px pictures and ",
+                   plan.classes_size(), " classes is ", bytes, " bytes, over the message limit of ",
+                   rpc::kPictureReceiveBytes, "; make batch_size or image.size smaller"));
 }
 
 absl::Status CompleteMembers(v1::RunPlan& plan) {
@@ -276,6 +276,9 @@ absl::StatusOr<v1::RunPlan> BindDataset(v1::RunPlan plan, const v1::DatasetSumma
   }
   if (plan.classes().empty()) {
     for (const v1::ClassCount& count : summary.classes()) plan.add_classes(count.name());
+  }
+  for (const v1::MemberSpec& member : plan.members()) {
+    ATELIER_RETURN_IF_ERROR(CheckBatchBytes(plan, member.image()));
   }
   plan.set_dataset_digest(summary.digest());
   if (plan.name().empty()) {

@@ -34,7 +34,8 @@ class PullStream final : public grpc::ServerWriteReactor<Message> {
   // first Wake.
   void Hold(std::shared_ptr<void> held) { held_ = std::move(held); }
 
-  // There may be something new. Any thread.
+  // There may be something new. Any thread; never blocks. When the pool is full the stream ends
+  // UNAVAILABLE: a wake-up that was lost would leave it waiting for ever.
   void Wake() {
     MutexLock lock(mutex_);
     woken_ = true;
@@ -69,7 +70,7 @@ class PullStream final : public grpc::ServerWriteReactor<Message> {
     pulling_ = true;
     if (!pool_.Submit([this] { PullNow(); })) {
       pulling_ = false;
-      Close(grpc::Status(grpc::StatusCode::UNAVAILABLE, "shutting down; call again"));
+      Close(grpc::Status(grpc::StatusCode::UNAVAILABLE, "busy or shutting down; call again"));
     }
   }
 

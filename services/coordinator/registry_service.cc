@@ -31,7 +31,7 @@ class PutReactor final : public grpc::ServerReadReactor<v1::PutArtifactRequest> 
       request_.Clear();
       StartRead(&request_);
     });
-    if (!accepted) Finish({grpc::StatusCode::UNAVAILABLE, "shutting down; send again"});
+    if (!accepted) Finish({grpc::StatusCode::UNAVAILABLE, "busy or shutting down; send again"});
   }
   void OnDone() override { delete this; }
 

@@ -7,6 +7,7 @@
 #include "common/base/sha256.h"
 #include "common/base/status.h"
 #include "common/rpc/limits.h"
+#include "common/vision/guarded.h"
 #include "common/vision/resize.h"
 #include "common/vision/split.h"
 
@@ -23,6 +24,18 @@ std::string BatchDigest(const vision::AssembledBatch& batch) {
   hash.Update({reinterpret_cast<const char*>(batch.sample_ids.data()),
                batch.sample_ids.size() * sizeof(uint32_t)});
   return hash.FinishHex();
+}
+
+// A batch is one message.
+absl::Status CheckMessageBytes(const v1::DataPlan& plan, int64_t classes) {
+  const int64_t side = plan.image().size();
+  const int64_t bytes =
+      rpc::BatchMessageBytes(plan.batch_size(), side * side * plan.image().channels(), classes);
+  if (bytes <= rpc::kPictureReceiveBytes) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat("plan.batch_size: a batch of ", plan.batch_size(),
+                                                 " pictures of ", side, " px and labels of ",
+                                                 classes, " classes takes ", bytes, " bytes, ",
+                                                 rpc::kPictureReceiveBytes, " fit into a message"));
 }
 
 int ChannelsOf(const v1::ImageSpec& image) { return image.channels() == 0 ? 3 : image.channels(); }
@@ -45,13 +58,8 @@ absl::StatusOr<std::shared_ptr<BatchProducer>> BatchProducer::Create(
   plan.mutable_image()->set_channels(ChannelsOf(plan.image()));
   ATELIER_RETURN_IF_ERROR(vision::ValidateDataPlan(plan));
   if (epoch < 0) return absl::InvalidArgumentError("epoch is negative");
-  const int64_t bytes = int64_t{plan.batch_size()} * plan.image().size() * plan.image().size() *
-                        plan.image().channels();
-  if (bytes > rpc::kMaxBatchPixelBytes) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("plan.batch_size: a batch would have ", bytes, " bytes of pixels, at most ",
-                     rpc::kMaxBatchPixelBytes, " fit into a message"));
-  }
+  const size_t classes = plan.subset() == v1::TEST ? 0 : dataset->classes.size();
+  ATELIER_RETURN_IF_ERROR(CheckMessageBytes(plan, static_cast<int64_t>(classes)));
   ATELIER_ASSIGN_OR_RETURN(
       const std::vector<uint32_t> samples,
       vision::SelectSubset(dataset->class_of_sample, plan.subset(), plan.split()));
@@ -85,23 +93,25 @@ absl::StatusOr<v1::Batch> BatchProducer::Produce(int step) const {
   const bool labeled = plan_.subset() != v1::TEST;
   const vision::LabelView labels{dataset_->class_of_sample,
                                  labeled ? static_cast<int32_t>(dataset_->classes.size()) : 0};
-  ATELIER_ASSIGN_OR_RETURN(
-      vision::AssembledBatch assembled,
-      vision::AssembleBatch(plan_, epoch_plan_, step, labels,
-                            [this](uint32_t sample) { return Picture(sample); }));
-  v1::Batch batch;
-  batch.set_epoch(static_cast<int>(epoch_plan_.epoch()));
-  batch.set_step(step);
-  batch.set_steps_in_epoch(steps());
-  batch.set_size(assembled.size);
-  batch.set_height(assembled.height);
-  batch.set_width(assembled.width);
-  batch.set_channels(assembled.channels);
-  batch.set_digest(BatchDigest(assembled));
-  batch.set_pixels(std::move(assembled.pixels));
-  *batch.mutable_labels() = {assembled.labels.begin(), assembled.labels.end()};
-  *batch.mutable_sample_ids() = {assembled.sample_ids.begin(), assembled.sample_ids.end()};
-  return batch;
+  return vision::Guarded("make a batch", [&]() -> absl::StatusOr<v1::Batch> {
+    ATELIER_ASSIGN_OR_RETURN(
+        vision::AssembledBatch assembled,
+        vision::AssembleBatch(plan_, epoch_plan_, step, labels,
+                              [this](uint32_t sample) { return Picture(sample); }));
+    v1::Batch batch;
+    batch.set_epoch(static_cast<int>(epoch_plan_.epoch()));
+    batch.set_step(step);
+    batch.set_steps_in_epoch(steps());
+    batch.set_size(assembled.size);
+    batch.set_height(assembled.height);
+    batch.set_width(assembled.width);
+    batch.set_channels(assembled.channels);
+    batch.set_digest(BatchDigest(assembled));
+    batch.set_pixels(std::move(assembled.pixels));
+    *batch.mutable_labels() = {assembled.labels.begin(), assembled.labels.end()};
+    *batch.mutable_sample_ids() = {assembled.sample_ids.begin(), assembled.sample_ids.end()};
+    return batch;
+  });
 }
 
 }  // namespace atelier::data

@@ -23,7 +23,8 @@ class BatchProducer {
   int steps() const { return epoch_plan_.steps(); }
   // Bytes of a full batch's pixels.
   int64_t batch_bytes() const;
-  // 0 <= step < steps(). FailedPrecondition when a file changed meanwhile.
+  // 0 <= step < steps(). FailedPrecondition when a file changed meanwhile, ResourceExhausted
+  // without memory: no exception comes out, it is called on workers' threads.
   absl::StatusOr<v1::Batch> Produce(int step) const;
   // A sample decoded and resized, nothing else.
   absl::StatusOr<std::shared_ptr<const vision::Image>> Picture(uint32_t sample) const;

@@ -9,6 +9,10 @@
 namespace atelier::data {
 namespace {
 
+absl::Status Refused() {
+  return absl::UnavailableError("the data-service is busy or shutting down; ask another one");
+}
+
 // Steps produced ahead of the fastest consumer: enough to hide a slow step, little to throw away.
 constexpr int kStepsAhead = 6;
 
@@ -59,6 +63,7 @@ BatchWindow::~BatchWindow() {
 void BatchWindow::Request(int step, BatchDone done) {
   SharedBatch ready;
   bool behind = false;
+  bool refused = false;
   {
     MutexLock lock(mutex_);
     const auto found = entries_.find(step);
@@ -68,20 +73,23 @@ void BatchWindow::Request(int step, BatchDone done) {
       found->second.waiting.push_back(std::move(done));
     } else if (step <= fastest_) {
       behind = true;  // was here, and is gone
-    } else {
+    } else if (StartProduction(step)) {
       entries_[step].waiting.push_back(std::move(done));
-      StartProduction(step);
+    } else {
+      refused = true;
     }
-    if (step > fastest_) {
+    if (step > fastest_ && !refused) {
       fastest_ = step;
       ProduceAhead();
     }
   }
-  // `done` was moved only where neither of the two holds.
+  // `done` was moved only where none of the three holds.
   if (ready != nullptr) {
     done(std::move(ready));  // NOLINT(bugprone-use-after-move)
   } else if (behind) {
     Recompute(step, std::move(done));  // NOLINT(bugprone-use-after-move)
+  } else if (refused) {
+    done(Refused());  // NOLINT(bugprone-use-after-move)
   }
 }
 
@@ -92,14 +100,12 @@ void BatchWindow::ProduceAhead() {
   for (int step = fastest_ + 1; step <= last; ++step) {
     promised += producer_->batch_bytes();
     if (promised > share) return;
-    if (!entries_.contains(step)) {
-      entries_[step];
-      StartProduction(step);
-    }
+    // What is refused is produced when it is asked for.
+    if (!entries_.contains(step) && !StartProduction(step)) return;
   }
 }
 
-void BatchWindow::StartProduction(int step) {
+bool BatchWindow::StartProduction(int step) {
   auto self = shared_from_this();
   const bool accepted = workers_.Submit([self, step] {
     auto batch = self->producer_->Produce(step);
@@ -110,12 +116,8 @@ void BatchWindow::StartProduction(int step) {
       self->Finish(step, batch.status());
     }
   });
-  if (accepted) return;
-  Entry stopped = std::move(entries_[step]);
-  entries_.erase(step);
-  for (BatchDone& waiting : stopped.waiting) {
-    waiting(absl::UnavailableError("the data-service is shutting down; ask another one"));
-  }
+  if (accepted) entries_[step];
+  return accepted;
 }
 
 void BatchWindow::Finish(int step, absl::StatusOr<SharedBatch> batch) {
@@ -171,9 +173,7 @@ void BatchWindow::Recompute(int step, BatchDone done) {
       (*shared_done)(batch.status());
     }
   });
-  if (!accepted) {
-    (*shared_done)(absl::UnavailableError("the data-service is shutting down; ask another one"));
-  }
+  if (!accepted) (*shared_done)(Refused());
 }
 
 absl::StatusOr<std::shared_ptr<BatchWindow>> WindowRoom::Open(

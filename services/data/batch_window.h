@@ -57,7 +57,8 @@ class BatchWindow : public std::enable_shared_from_this<BatchWindow> {
   ~BatchWindow();
 
   int steps() const { return producer_->steps(); }
-  // 0 <= step < steps(). `done` is called once, at once or from a worker. Never blocks.
+  // 0 <= step < steps(). `done` is called once, at once or from a worker;
+  // Unavailable when too much waits for the workers. Never blocks.
   void Request(int step, BatchDone done);
   // Gives up what is more than this window's share of the budget, which has become smaller.
   void ShareChanged();
@@ -68,7 +69,8 @@ class BatchWindow : public std::enable_shared_from_this<BatchWindow> {
     std::vector<BatchDone> waiting;
   };
 
-  void StartProduction(int step) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // False: the workers are taken, and there is no entry.
+  bool StartProduction(int step) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Finish(int step, absl::StatusOr<SharedBatch> batch);
   void ProduceAhead() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Trim() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);

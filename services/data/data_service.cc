@@ -66,7 +66,8 @@ grpc::ServerWriteReactor<v1::DescribeDatasetResponse>* DataServiceImpl::Describe
       return absl::OkStatus();
     }());
   });
-  if (!accepted) reactor->End(absl::UnavailableError("shutting down; ask another data-service"));
+  if (!accepted)
+    reactor->End(absl::UnavailableError("busy or shutting down; ask another data-service"));
   return reactor;
 }
 
@@ -98,7 +99,8 @@ grpc::ServerWriteReactor<v1::Batch>* DataServiceImpl::StreamBatches(
       reactor->Fail(window.status());
     }
   });
-  if (!accepted) reactor->Fail(absl::UnavailableError("shutting down; ask another data-service"));
+  if (!accepted)
+    reactor->Fail(absl::UnavailableError("busy or shutting down; ask another data-service"));
   return reactor;
 }
 

@@ -185,6 +185,23 @@ TEST(BindDataset, RefusesFewerThanTwoClasses) {
               StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("has 1 labelled classes")));
 }
 
+TEST(BindDataset, RefusesABatchWhoseLabelsMakeItMoreThanAMessage) {
+  v1::RunPlan plan = MakePlan({"a"}, {"train"});
+  plan.mutable_image()->set_size(144);
+  plan.set_batch_size(256);
+  ASSERT_OK_AND_ASSIGN(plan, CompletePlan(plan));
+  v1::DatasetSummary summary = MakeSummary();
+  const auto bind = [&](int classes) {
+    for (int i = summary.classes_size(); i < classes; ++i) {
+      summary.add_classes()->set_name(std::to_string(i));
+    }
+    return BindDataset(plan, summary);
+  };
+  EXPECT_THAT(bind(500), IsOk());
+  EXPECT_THAT(bind(1000),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("and 1000 classes")));
+}
+
 TEST(ExpandTasks, OrdersByMemberThenStage) {
   std::vector<std::string> names;
   for (const v1::Task& task : ExpandTasks(MakePlan({"a", "b"}, {"train", "retrain"}))) {

@@ -1,5 +1,10 @@
 #include "services/data/batch_window.h"
 
+#include <malloc.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <fstream>
 #include <future>
 #include <thread>
 
@@ -87,6 +92,91 @@ TEST_F(BatchWindowTest, AWindowThatComesLaterTakesItsShareFromTheOthers) {
   }
   room.Stop();
 }
+
+// Workers that are taken: the consumer is told so, and what was refused is made when asked again.
+TEST_F(BatchWindowTest, AProductionThatIsRefusedIsUnavailableAndNotLost) {
+  WorkerPool workers(1, /*max_queued=*/1);
+  WindowBudget budget(64 << 20);
+  const auto window = std::make_shared<BatchWindow>(Producer(), workers, budget);
+  std::promise<void> running;
+  std::promise<void> go_on;
+  ASSERT_TRUE(workers.Submit([&] {
+    running.set_value();
+    go_on.get_future().wait();
+  }));
+  running.get_future().wait();
+  std::promise<void> queued;
+  ASSERT_TRUE(workers.Submit([&] { queued.set_value(); }));
+  auto answer = std::make_shared<std::promise<absl::Status>>();
+  auto asked = std::async(std::launch::async, [&] {
+    window->Request(0, [answer](const absl::StatusOr<SharedBatch>& batch) {
+      answer->set_value(batch.status());
+    });
+  });
+  EXPECT_EQ(asked.wait_for(std::chrono::seconds(10)), std::future_status::ready);
+  go_on.set_value();
+  EXPECT_THAT(answer->get_future().get(), testing::StatusIs(absl::StatusCode::kUnavailable));
+  queued.get_future().wait();
+  const auto alone = Producer();
+  for (int step = 0; step < kSteps; ++step) {
+    // Refused as long as a step made ahead fills the queue of one.
+    absl::StatusOr<SharedBatch> batch;
+    do {
+      std::promise<absl::StatusOr<SharedBatch>> got;
+      window->Request(step, [&](absl::StatusOr<SharedBatch> made) { got.set_value(made); });
+      batch = got.get_future().get();
+    } while (absl::IsUnavailable(batch.status()));
+    EXPECT_EQ((*batch)->digest(), alone->Produce(step)->digest()) << step;
+  }
+  workers.Stop();
+}
+
+TEST_F(BatchWindowTest, LabelsCountAgainstTheMessageToo) {
+  plan_.mutable_image()->set_size(144);
+  plan_.set_batch_size(256);
+  Dataset many = *dataset_;
+  const auto create = [&](int classes) {
+    many.classes.resize(static_cast<size_t>(classes));
+    return BatchProducer::Create(*catalog_, cache_, std::make_shared<Dataset>(many), plan_, 0);
+  };
+  EXPECT_THAT(create(500), testing::IsOk());
+  EXPECT_THAT(create(1000), testing::StatusIs(absl::StatusCode::kInvalidArgument,
+                                              ::testing::HasSubstr("labels of 1000 classes")));
+  plan_.set_subset(v1::TEST);  // without labels
+  many.class_of_sample.assign(many.class_of_sample.size(), -1);
+  EXPECT_THAT(create(1000), testing::IsOk());
+}
+
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)  // their shadows take terabytes
+// On a worker's thread an exception would end the process.
+TEST_F(BatchWindowTest, WithoutMemoryABatchIsRefused) {
+  plan_.mutable_image()->set_size(16);
+  plan_.set_batch_size(1);
+  Dataset many = *dataset_;
+  many.classes.resize(4'000'000);
+  const auto producer =
+      BatchProducer::Create(*catalog_, cache_, std::make_shared<Dataset>(many), plan_, 0).value();
+  // Whatever the heap holds from before serves no large request then.
+  ASSERT_EQ(::mallopt(M_MMAP_THRESHOLD, 1 << 20), 1);
+  rlimit before{};
+  ASSERT_EQ(::getrlimit(RLIMIT_AS, &before), 0);
+  int refusals = 0;
+  absl::Status made;
+  do {
+    int64_t pages = 0;
+    std::ifstream("/proc/self/statm") >> pages;
+    const rlimit little{static_cast<rlim_t>(pages * ::getpagesize() + (int64_t{refusals} << 22)),
+                        before.rlim_max};
+    ASSERT_EQ(::setrlimit(RLIMIT_AS, &little), 0);
+    EXPECT_NO_THROW(made = producer->Produce(0).status());
+    ASSERT_EQ(::setrlimit(RLIMIT_AS, &before), 0);
+    if (!made.ok()) ++refusals;
+  } while (absl::IsResourceExhausted(made));
+  EXPECT_THAT(made, testing::IsOk());
+  // Its labels take 16 MB where the batch is put together, and as much in the message.
+  EXPECT_GE(refusals, 7);
+}
+#endif
 
 TEST_F(BatchWindowTest, AnotherReplicaMakesTheSameBatches) {
   const auto once = Producer();

@@ -88,7 +88,7 @@ TEST(DefaultLimits, EveryFlagHasItsEnvironmentVariable) {
 
 TEST(DefaultLimits, PicturesHaveSixteenMebibytesAndCallsFourAttempts) {
   EXPECT_EQ(kPictureReceiveBytes, 16 << 20);
-  EXPECT_LT(kMaxBatchPixelBytes, kPictureReceiveBytes);
+  EXPECT_GE(BatchMessageBytes(2, 3, 4), 2 * (3 + 4 * 4 + 5));
   EXPECT_EQ(ChannelOptions().max_receive_bytes, kPictureReceiveBytes);
   EXPECT_EQ(RetryPolicy().max_attempts, 4);
 }
