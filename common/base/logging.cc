@@ -16,7 +16,6 @@ namespace {
 LogLevel LevelFromEnvironment() {
   const char* text = std::getenv("ATELIER_LOG_LEVEL");
   const std::string_view level = text == nullptr ? "" : text;
-  if (level == "debug") return LogLevel::kDebug;
   if (level == "warning") return LogLevel::kWarning;
   if (level == "error") return LogLevel::kError;
   return LogLevel::kInfo;
@@ -59,7 +58,7 @@ void LogLine(LogLevel level, std::string_view text) {
   }
   const std::string stamp =
       absl::FormatTime("%Y-%m-%dT%H:%M:%E3SZ", absl::Now(), absl::UTCTimeZone());
-  std::string line = stamp + " " + "DIWE"[static_cast<int>(level)] + " " + name + "] ";
+  std::string line = stamp + " " + "IWE"[static_cast<int>(level)] + " " + name + "] ";
   line.append(text);
   line.push_back('\n');
   // A log line that cannot be written has nowhere to be reported to.

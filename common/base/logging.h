@@ -9,10 +9,10 @@
 
 namespace atelier {
 
-enum class LogLevel { kDebug = 0, kInfo = 1, kWarning = 2, kError = 3 };
+enum class LogLevel { kInfo, kWarning, kError };
 
 // The name printed in every line of this process (e.g. "trainer"), and the least level printed
-// (default kInfo; the environment's ATELIER_LOG_LEVEL=debug|info|warning|error wins). Call from
+// (default kInfo; the environment's ATELIER_LOG_LEVEL=info|warning|error wins). Call from
 // main.
 void SetLogName(std::string_view name);
 void SetLogLevel(LogLevel level);
@@ -32,10 +32,6 @@ void LogWarning(const absl::FormatSpec<Args...>& format, const Args&... args) {
 template <typename... Args>
 void LogError(const absl::FormatSpec<Args...>& format, const Args&... args) {
   if (LogEnabled(LogLevel::kError)) LogLine(LogLevel::kError, absl::StrFormat(format, args...));
-}
-template <typename... Args>
-void LogDebug(const absl::FormatSpec<Args...>& format, const Args&... args) {
-  if (LogEnabled(LogLevel::kDebug)) LogLine(LogLevel::kDebug, absl::StrFormat(format, args...));
 }
 
 }  // namespace atelier

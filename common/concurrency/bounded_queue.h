@@ -33,11 +33,12 @@ class BoundedQueue {
     MutexLock lock(mutex_);
     items_ready_.Wait(mutex_,
                       [&]() ABSL_NO_THREAD_SAFETY_ANALYSIS { return closed_ || !items_.empty(); });
-    return PopLocked();
-  }
-  std::optional<T> TryPop() {
-    MutexLock lock(mutex_);
-    return PopLocked();
+    if (items_.empty()) return std::nullopt;
+    auto [item, cost] = std::move(items_.front());
+    items_.pop_front();
+    cost_ -= cost;
+    space_.NotifyAll();
+    return std::move(item);
   }
   // No further pushes; consumers drain what is left. Idempotent.
   void Close() {
@@ -61,14 +62,6 @@ class BoundedQueue {
     cost_ += cost;
     items_ready_.NotifyOne();
     return true;
-  }
-  std::optional<T> PopLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    if (items_.empty()) return std::nullopt;
-    auto [item, cost] = std::move(items_.front());
-    items_.pop_front();
-    cost_ -= cost;
-    space_.NotifyAll();
-    return std::move(item);
   }
 
   const uint64_t max_cost_;

@@ -43,6 +43,12 @@ ShutdownSignals::ShutdownSignals(std::function<void(int signal)> on_signal)
   int ends[2] = {-1, -1};
   // Without a pipe (no descriptor left) the signals keep their default action.
   if (::pipe2(ends, O_CLOEXEC) != 0) return;
+  // A handler must not wait, whatever the reader does.
+  if (::fcntl(ends[1], F_SETFL, O_NONBLOCK) != 0) {
+    ::close(ends[0]);
+    ::close(ends[1]);
+    return;
+  }
   state_->read_end = ends[0];
   g_write_end = ends[1];
   state_->waiter = std::thread([state = state_.get()] {
@@ -74,7 +80,9 @@ ShutdownSignals::~ShutdownSignals() {
   ::sigaction(SIGINT, &state_->old_interrupt, nullptr);
   ::sigaction(SIGTERM, &state_->old_terminate, nullptr);
   const int write_end = g_write_end.exchange(-1);
-  while (::write(write_end, &kStop, 1) < 0 && errno == EINTR) {
+  // Full for as long as the waiter has not read what came before.
+  while (::write(write_end, &kStop, 1) < 0 && (errno == EINTR || errno == EAGAIN)) {
+    std::this_thread::yield();
   }
   state_->waiter.join();
   if (state_->handler.joinable()) state_->handler.join();

@@ -82,8 +82,8 @@ class RegistryClient {
   virtual absl::StatusOr<v1::PromotedEnsemble> Promote(const std::string& name, int version) = 0;
   virtual absl::StatusOr<v1::EnsembleVersion> GetEnsemble(const std::string& name, int version) = 0;
   virtual absl::StatusOr<v1::ListEnsemblesResponse> ListEnsembles(const std::string& name) = 0;
-  // Calls `on_promoted` for the current one and each later promotion until it returns false or
-  // `Cancel` of the returned watch; reconnects by itself.
+  // Calls `on_promoted` for the current one and each later promotion as long as the watch lives;
+  // reconnects by itself.
   class PromotedWatch {
    public:
     virtual ~PromotedWatch() = default;  // cancels and joins

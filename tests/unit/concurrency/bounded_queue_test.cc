@@ -20,7 +20,6 @@ TEST(BoundedQueue, KeepsOrderAndBoundsTheCost) {
   EXPECT_EQ(queue.cost(), 10u);
   EXPECT_EQ(queue.Pop(), "a");
   EXPECT_EQ(queue.Pop(), "c");
-  EXPECT_EQ(queue.TryPop(), std::nullopt);
 }
 
 TEST(BoundedQueue, AnItemAboveTheBoundEntersWhenEmpty) {
