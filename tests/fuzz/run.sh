@@ -25,6 +25,7 @@ if [ "$seconds" -eq 0 ]; then exit 0; fi
 # Containers of an uninstrumented library look overflown to ASan. Memory that is refused is null, as
 # under the limits of the converter.
 export ASAN_OPTIONS=detect_container_overflow=0:allocator_may_return_null=1
+export LSAN_OPTIONS=suppressions=$PWD/tests/sanitizers/lsan.supp:print_suppressions=0
 export TMPDIR=/dev/shm
 build-fuzz/tests/make_fuzz_seeds build-fuzz/seeds
 failed=0
