@@ -3,6 +3,7 @@
 // one.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <filesystem>
 #include <memory>
@@ -39,6 +40,12 @@ class ArtifactReader {
   virtual absl::StatusOr<std::string> Read(size_t max_bytes) = 0;
 };
 
+struct StoredArtifact {
+  std::string digest;
+  int64_t size = 0;
+  std::chrono::system_clock::time_point stored;
+};
+
 // Thread-safe. Digests that are not 64 hex characters are InvalidArgument everywhere.
 class ArtifactStore {
  public:
@@ -51,7 +58,10 @@ class ArtifactStore {
   virtual absl::StatusOr<int64_t> Size(const std::string& digest) = 0;
   // OK when it is not there.
   virtual absl::Status Delete(const std::string& digest) = 0;
-  virtual absl::StatusOr<std::vector<std::string>> List() = 0;
+  virtual absl::StatusOr<std::vector<StoredArtifact>> List() = 0;
+  // Frees what uploads took that never ended (their process was killed), and says how many there
+  // were. Only while no upload is under way.
+  virtual absl::StatusOr<int> RemoveUnfinished() = 0;
 
   // The whole artifact, checked.
   absl::StatusOr<std::string> ReadAll(const std::string& digest);
@@ -61,7 +71,6 @@ class ArtifactStore {
 
 // Files DIR/ab/<digest>, written as temp, fsync, rename, fsync of the folder. Makes DIR.
 absl::StatusOr<std::unique_ptr<ArtifactStore>> OpenDirectoryStore(const std::filesystem::path& dir);
-std::unique_ptr<ArtifactStore> MakeMemoryStore();
 
 // OK for 64 lower-case hex characters.
 absl::Status CheckDigest(const std::string& digest);

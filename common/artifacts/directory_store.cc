@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <functional>
 #include <optional>
 #include <utility>
 
@@ -36,6 +37,13 @@ void SetAside(int fd, const fs::path& path) {
   if (::rename(path.c_str(), aside.c_str()) == 0) {
     LogError("set aside %s: its bytes are not those of its digest", aside.filename().string());
   }
+}
+
+// What AtomicFileWriter calls the file of an artifact until it is committed.
+bool IsUnfinished(const std::string& name) {
+  constexpr size_t kDigest = 64;
+  return name.size() > kDigest && IsSha256Hex(name.substr(0, kDigest)) &&
+         std::string_view(name).substr(kDigest).starts_with(".tmp.");
 }
 
 class Writer final : public ArtifactWriter {
@@ -173,20 +181,42 @@ class DirectoryStore final : public ArtifactStore {
     return absl::OkStatus();
   }
 
-  absl::StatusOr<std::vector<std::string>> List() override {
-    std::vector<std::string> digests;
-    std::error_code error;
-    for (fs::recursive_directory_iterator it(dir_, error), end; !error && it != end;
-         it.increment(error)) {
-      const std::string name = it->path().filename().string();
-      if (IsSha256Hex(name)) digests.push_back(name);
+  absl::StatusOr<std::vector<StoredArtifact>> List() override {
+    std::vector<StoredArtifact> artifacts;
+    ATELIER_RETURN_IF_ERROR(ForEachFile([&](const fs::path& path) {
+      const std::string name = path.filename().string();
+      struct stat info{};
+      if (!IsSha256Hex(name) || ::lstat(path.c_str(), &info) != 0 || !S_ISREG(info.st_mode)) return;
+      artifacts.push_back(
+          {name, info.st_size, std::chrono::system_clock::from_time_t(info.st_mtime)});
+    }));
+    std::ranges::sort(artifacts, {}, &StoredArtifact::digest);
+    return artifacts;
+  }
+
+  absl::StatusOr<int> RemoveUnfinished() override {
+    std::vector<fs::path> unfinished;
+    ATELIER_RETURN_IF_ERROR(ForEachFile([&](const fs::path& path) {
+      if (IsUnfinished(path.filename().string())) unfinished.push_back(path);
+    }));
+    for (const fs::path& path : unfinished) {
+      if (::unlink(path.c_str()) != 0 && errno != ENOENT) {
+        return absl::UnavailableError("cannot delete an unfinished upload");
+      }
     }
-    if (error) return absl::UnavailableError("cannot list the artifact store");
-    std::sort(digests.begin(), digests.end());
-    return digests;
+    return static_cast<int>(unfinished.size());
   }
 
  private:
+  absl::Status ForEachFile(const std::function<void(const fs::path&)>& visit) const {
+    std::error_code error;
+    for (fs::recursive_directory_iterator it(dir_, error), end; !error && it != end;
+         it.increment(error)) {
+      visit(it->path());
+    }
+    return error ? absl::UnavailableError("cannot list the artifact store") : absl::OkStatus();
+  }
+
   fs::path PathOf(const std::string& digest) const { return dir_ / digest.substr(0, 2) / digest; }
 
   const fs::path dir_;

@@ -1,9 +1,14 @@
 // One suite over every ArtifactStore.
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <filesystem>
 #include <fstream>
 #include <functional>
 
 #include "common/artifacts/artifact_store.h"
 #include "common/base/sha256.h"
+#include "tests/testing/memory_store.h"
 #include "tests/testing/status_matchers.h"
 #include "tests/testing/temp_dir.h"
 
@@ -12,9 +17,10 @@ namespace {
 
 using ::atelier::testing::IsOk;
 using ::atelier::testing::IsOkAndHolds;
+using ::atelier::testing::MemoryStore;
 using ::atelier::testing::StatusIs;
 using ::atelier::testing::TempDir;
-using ::testing::ElementsAre;
+using ::testing::AnyOf;
 using ::testing::IsEmpty;
 
 struct StoreCase {
@@ -34,7 +40,21 @@ TEST_P(ArtifactStoreContract, WhatWasPutIsRead) {
   EXPECT_EQ(digest, Sha256Hex(bytes));
   EXPECT_THAT(store_->ReadAll(digest), IsOkAndHolds(bytes));
   EXPECT_THAT(store_->Size(digest), IsOkAndHolds(300'000));
-  EXPECT_THAT(store_->List(), IsOkAndHolds(ElementsAre(digest)));
+}
+
+TEST_P(ArtifactStoreContract, ListsWhatIsStoredAndSinceWhen) {
+  const auto before = std::chrono::system_clock::now() - std::chrono::seconds(2);
+  ASSERT_OK_AND_ASSIGN(const std::string a, store_->Put("a"));
+  ASSERT_OK_AND_ASSIGN(const std::string bb, store_->Put("bb"));
+  ASSERT_OK_AND_ASSIGN(const std::vector<StoredArtifact> stored, store_->List());
+  ASSERT_EQ(stored.size(), 2);
+  for (const StoredArtifact& artifact : stored) {
+    EXPECT_THAT(artifact.digest, AnyOf(a, bb));
+    EXPECT_EQ(artifact.size, artifact.digest == a ? 1 : 2);
+    EXPECT_GE(artifact.stored, before);
+    EXPECT_LE(artifact.stored, std::chrono::system_clock::now());
+  }
+  EXPECT_LT(stored[0].digest, stored[1].digest);
 }
 
 TEST_P(ArtifactStoreContract, PutTwiceIsTheSameArtifact) {
@@ -102,11 +122,10 @@ TEST_P(ArtifactStoreContract, NamesThatAreNoDigestAreRefused) {
 
 INSTANTIATE_TEST_SUITE_P(
     Stores, ArtifactStoreContract,
-    ::testing::Values(StoreCase{"Memory", [](const auto&) { return MakeMemoryStore(); }},
-                      StoreCase{"Directory",
-                                [](const auto& dir) {
-                                  return OpenDirectoryStore(dir / "store").value();
-                                }}),
+    ::testing::Values(
+        StoreCase{"Memory", [](const auto&) { return std::make_unique<MemoryStore>(); }},
+        StoreCase{"Directory",
+                  [](const auto& dir) { return OpenDirectoryStore(dir / "store").value(); }}),
     [](const auto& test) { return std::string(test.param.name); });
 
 // What only files can suffer.
@@ -152,6 +171,27 @@ TEST_F(DirectoryStoreDamage, FoundDamagedItIsSetAsideAndCanBeStoredAgain) {
   EXPECT_THAT(store_->ReadAll(digest), IsOkAndHolds(bytes));
   EXPECT_THAT(store_->Size(digest), IsOkAndHolds(100'000));
   EXPECT_FALSE(std::filesystem::exists(PathOf(digest).string() + ".damaged"));
+}
+
+TEST_F(DirectoryStoreDamage, WhatAKilledUploadLeftIsRemovedAndNothingElse) {
+  ASSERT_OK_AND_ASSIGN(const std::string digest, store_->Put("bytes"));
+  const pid_t child = ::fork();
+  if (child == 0) {
+    auto writer = store_->Create(digest, 5);
+    ::_exit(writer.ok() && (*writer)->Append("byt").ok() ? 0 : 1);
+  }
+  int status = -1;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  ASSERT_EQ(status, 0);
+  const std::filesystem::path damaged = PathOf(Sha256Hex("other")).string() + ".damaged";
+  std::filesystem::create_directories(damaged.parent_path());
+  std::ofstream(damaged) << "x";
+  EXPECT_THAT(store_->RemoveUnfinished(), IsOkAndHolds(1));
+  EXPECT_THAT(store_->RemoveUnfinished(), IsOkAndHolds(0));
+  const auto files = std::filesystem::directory_iterator(PathOf(digest).parent_path());
+  EXPECT_EQ(std::distance(begin(files), end(files)), 1);
+  EXPECT_THAT(store_->ReadAll(digest), IsOkAndHolds("bytes"));
+  EXPECT_TRUE(std::filesystem::exists(damaged));
 }
 
 TEST_F(DirectoryStoreDamage, PuttingTheBytesAgainHeals) {

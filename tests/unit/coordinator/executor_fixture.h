@@ -9,12 +9,12 @@
 #include <string>
 #include <utility>
 
-#include "common/artifacts/artifact_store.h"
 #include "common/base/sha256.h"
 #include "common/ensemble/npy.h"
 #include "services/coordinator/plan.h"
 #include "services/coordinator/run_executor.h"
 #include "tests/testing/fake_clock.h"
+#include "tests/testing/memory_store.h"
 #include "tests/testing/status_matchers.h"
 #include "tests/testing/temp_dir.h"
 #include "tests/unit/coordinator/plans.h"
@@ -197,7 +197,8 @@ class ExecutorTest : public ::testing::Test {
 
   atelier::testing::TempDir dir_;
   atelier::testing::FakeClock clock_;
-  std::unique_ptr<artifacts::ArtifactStore> artifacts_ = artifacts::MakeMemoryStore();
+  std::unique_ptr<artifacts::ArtifactStore> artifacts_ =
+      std::make_unique<atelier::testing::MemoryStore>();
   std::unique_ptr<StoreThatFills> store_;
   std::map<std::string, std::deque<v1::CoordinatorMessage>> inboxes_;
   std::map<std::string, int64_t> sessions_;

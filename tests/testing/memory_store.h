@@ -1,5 +1,12 @@
+// An ArtifactStore without a disk.
+#pragma once
+
+#include <chrono>
 #include <map>
+#include <memory>
+#include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "common/artifacts/artifact_store.h"
@@ -7,15 +14,14 @@
 #include "common/base/status.h"
 #include "common/concurrency/mutex.h"
 
-namespace atelier::artifacts {
+namespace atelier::testing {
 
-namespace {
-
-using Bytes = std::shared_ptr<const std::string>;
-
-class MemoryStore final : public ArtifactStore {
+// Thread-safe.
+class MemoryStore final : public artifacts::ArtifactStore {
  public:
-  class Writer final : public ArtifactWriter {
+  using Bytes = std::shared_ptr<const std::string>;
+
+  class Writer final : public artifacts::ArtifactWriter {
    public:
     Writer(MemoryStore& store, std::string digest, int64_t size)
         : store_(store), digest_(std::move(digest)), size_(size) {}
@@ -32,7 +38,8 @@ class MemoryStore final : public ArtifactStore {
         return absl::InvalidArgumentError("the bytes sent are not those of the announced digest");
       }
       MutexLock lock(store_.mutex_);
-      store_.artifacts_[digest_] = std::make_shared<const std::string>(std::move(bytes_));
+      store_.artifacts_[digest_] = {std::make_shared<const std::string>(std::move(bytes_)),
+                                    std::chrono::system_clock::now()};
       return absl::OkStatus();
     }
 
@@ -43,7 +50,7 @@ class MemoryStore final : public ArtifactStore {
     std::string bytes_;
   };
 
-  class Reader final : public ArtifactReader {
+  class Reader final : public artifacts::ArtifactReader {
    public:
     Reader(Bytes bytes, int64_t offset)
         : bytes_(std::move(bytes)), at_(static_cast<size_t>(offset)) {}
@@ -59,46 +66,50 @@ class MemoryStore final : public ArtifactStore {
     size_t at_;
   };
 
-  absl::StatusOr<std::unique_ptr<ArtifactWriter>> Create(const std::string& digest,
-                                                         int64_t size) override {
-    ATELIER_RETURN_IF_ERROR(CheckAnnounced(digest, size));
+  absl::StatusOr<std::unique_ptr<artifacts::ArtifactWriter>> Create(const std::string& digest,
+                                                                    int64_t size) override {
+    ATELIER_RETURN_IF_ERROR(artifacts::CheckAnnounced(digest, size));
     return std::make_unique<Writer>(*this, digest, size);
   }
-  absl::StatusOr<std::unique_ptr<ArtifactReader>> Open(const std::string& digest,
-                                                       int64_t offset) override {
-    ATELIER_RETURN_IF_ERROR(CheckDigest(digest));
+  absl::StatusOr<std::unique_ptr<artifacts::ArtifactReader>> Open(const std::string& digest,
+                                                                  int64_t offset) override {
+    ATELIER_RETURN_IF_ERROR(artifacts::CheckDigest(digest));
     MutexLock lock(mutex_);
     const auto found = artifacts_.find(digest);
     if (found == artifacts_.end()) return absl::NotFoundError("no artifact " + digest);
-    if (offset < 0 || offset > static_cast<int64_t>(found->second->size())) {
+    if (offset < 0 || offset > static_cast<int64_t>(found->second.bytes->size())) {
       return absl::InvalidArgumentError("offset is outside the artifact");
     }
-    return std::make_unique<Reader>(found->second, offset);
+    return std::make_unique<Reader>(found->second.bytes, offset);
   }
   absl::StatusOr<int64_t> Size(const std::string& digest) override {
     ATELIER_ASSIGN_OR_RETURN(auto reader, Open(digest, 0));
     return reader->size();
   }
   absl::Status Delete(const std::string& digest) override {
-    ATELIER_RETURN_IF_ERROR(CheckDigest(digest));
+    ATELIER_RETURN_IF_ERROR(artifacts::CheckDigest(digest));
     MutexLock lock(mutex_);
     artifacts_.erase(digest);
     return absl::OkStatus();
   }
-  absl::StatusOr<std::vector<std::string>> List() override {
+  absl::StatusOr<std::vector<artifacts::StoredArtifact>> List() override {
     MutexLock lock(mutex_);
-    std::vector<std::string> digests;
-    for (const auto& [digest, bytes] : artifacts_) digests.push_back(digest);
-    return digests;
+    std::vector<artifacts::StoredArtifact> stored;
+    for (const auto& [digest, entry] : artifacts_) {
+      stored.push_back({digest, static_cast<int64_t>(entry.bytes->size()), entry.stored});
+    }
+    return stored;
   }
+  absl::StatusOr<int> RemoveUnfinished() override { return 0; }
 
  private:
+  struct Entry {
+    Bytes bytes;
+    std::chrono::system_clock::time_point stored;
+  };
+
   Mutex mutex_;
-  std::map<std::string, Bytes> artifacts_ ABSL_GUARDED_BY(mutex_);
+  std::map<std::string, Entry> artifacts_ ABSL_GUARDED_BY(mutex_);
 };
 
-}  // namespace
-
-std::unique_ptr<ArtifactStore> MakeMemoryStore() { return std::make_unique<MemoryStore>(); }
-
-}  // namespace atelier::artifacts
+}  // namespace atelier::testing
