@@ -13,6 +13,7 @@
 #include "services/coordinator/coordinator_service.h"
 #include "services/coordinator/fleet_service.h"
 #include "services/coordinator/registry_service.h"
+#include "services/coordinator/sweep.h"
 #include "services/coordinator/ticker.h"
 
 namespace atelier::coordinator {
@@ -62,6 +63,9 @@ class CoordinatorServerImpl final : public CoordinatorServer {
           LogError("%s; ending: a restart recovers from what is on the disk", why);
           ::_exit(1);
         }));
+    // Under the lock, and before a call can come: nobody is uploading.
+    const auto swept = SweepArtifacts(*store_, *artifacts_, RealClock().WallNow());
+    if (!swept.ok()) LogWarning("left-over files stay: %s", swept.status().ToString());
     ExecutorOptions executor_options;
     executor_options.lease_ttl = options_.lease_ttl;
     executor_options.data_service_ttl = options_.lease_ttl;

@@ -164,5 +164,36 @@ TEST_F(RegistryServerTest, AnUnknownVersionNamesThoseThereAre) {
   EXPECT_THAT(registry_->Promote("cats", 1), StatusIs(absl::StatusCode::kNotFound));
 }
 
+TEST_F(RegistryServerTest, AStartRemovesWhatCrashesLeftAndNothingThatIsNeeded) {
+  ASSERT_OK_AND_ASSIGN(const v1::EnsembleVersion version,
+                       registry_->Publish(MakeEnsemble("birds"), true));
+  const std::string needed = version.members(0).weights_digest();
+  ASSERT_OK_AND_ASSIGN(const std::string fresh, registry_->PutBytes("not committed yet"));
+  ASSERT_OK_AND_ASSIGN(const std::string abandoned, registry_->PutBytes("never committed"));
+  server_.reset();
+  const std::filesystem::path unfinished = FileOf(fresh).string() + ".tmp.4711.0";
+  std::ofstream(unfinished) << "not comm";
+  for (const std::string& old : {needed, abandoned}) {
+    std::filesystem::last_write_time(
+        FileOf(old), std::filesystem::file_time_type::clock::now() - std::chrono::hours(48));
+  }
+  ASSERT_NO_FATAL_FAILURE(StartServer());
+  EXPECT_FALSE(std::filesystem::exists(unfinished));
+  EXPECT_FALSE(std::filesystem::exists(FileOf(abandoned)));
+  EXPECT_THAT(registry_->GetBytes(needed), IsOkAndHolds("weights"));
+  EXPECT_THAT(registry_->GetBytes(fresh), IsOkAndHolds("not committed yet"));
+}
+
+TEST_F(RegistryServerTest, ASecondCoordinatorOnTheSameStateRemovesNothing) {
+  const std::filesystem::path unfinished = FileOf(*registry_->PutBytes("x")).string() + ".tmp.1.0";
+  std::ofstream(unfinished) << "under way";
+  CoordinatorOptions options;
+  options.state_dir = dir_.path();
+  options.channels = channels_;
+  EXPECT_THAT(CoordinatorServer::Start(std::move(options)),
+              StatusIs(absl::StatusCode::kFailedPrecondition, HasSubstr("another process")));
+  EXPECT_TRUE(std::filesystem::exists(unfinished));
+}
+
 }  // namespace
 }  // namespace atelier::coordinator
