@@ -1,9 +1,11 @@
 #include "services/trainer/environment.h"
 
 #include <torch/torch.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
+#include <fstream>
 #include <map>
 #include <utility>
 
@@ -29,6 +31,14 @@ std::string BuildDigest() {
     return bytes.ok() ? Sha256Hex(*bytes) : std::string("unknown");
   }();
   return digest;
+}
+
+std::string ProcessorName() {
+  std::ifstream file("/proc/cpuinfo");
+  for (std::string line; std::getline(file, line);) {
+    if (line.rfind("model name", 0) == 0) return line.substr(line.find(':') + 2);
+  }
+  return "unknown processor";
 }
 
 // Seconds of the fastest of a few training steps on random pictures.
@@ -74,6 +84,18 @@ absl::StatusOr<v1::Precision> FasterPrecision(const v1::ModelSpec& spec,
 }
 
 }  // namespace
+
+v1::Device DescribeDevice(const std::string& name, int threads) {
+  v1::Device device;
+  device.set_name(name);
+  if (name == "cpu") {
+    device.set_model(ProcessorName());
+    device.set_memory_bytes(int64_t{::sysconf(_SC_PHYS_PAGES)} * ::sysconf(_SC_PAGESIZE));
+  }
+  device.set_threads(threads);
+  device.set_isa(nn::IsaName());
+  return device;
+}
 
 v1::NumericEnvironment ThisEnvironment(const v1::NumericEnvironment& task,
                                        const std::string& device) {

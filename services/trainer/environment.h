@@ -9,6 +9,10 @@
 
 namespace atelier::trainer {
 
+// A device ("cpu", "cuda:0") as the hello tells the coordinator of it. What LibTorch alone cannot
+// say of a GPU, its model and memory, stays unset.
+v1::Device DescribeDevice(const std::string& name, int threads);
+
 // The environment of a task's first assignment: precision from the plan (AUTO: FLOAT32 when
 // deterministic or on tiny_cnn, else whichever trains faster here, measured once per backbone and
 // size in this process), `threads` from the plan or the trainer.

@@ -1,9 +1,7 @@
 #include "services/trainer/service.h"
 
 #include <prometheus/collectable.h>
-#include <unistd.h>
 
-#include <fstream>
 #include <thread>
 #include <utility>
 
@@ -15,30 +13,13 @@
 #include "common/nn/runtime.h"
 #include "common/rpc/gauges.h"
 #include "services/coordinator/client.h"
+#include "services/trainer/environment.h"
 #include "services/trainer/predict_service.h"
 #include "services/trainer/task_runner.h"
 #include "services/trainer/work_session.h"
 
 namespace atelier::trainer {
 namespace {
-
-std::string ProcessorName() {
-  std::ifstream file("/proc/cpuinfo");
-  for (std::string line; std::getline(file, line);) {
-    if (line.rfind("model name", 0) == 0) return line.substr(line.find(':') + 2);
-  }
-  return "unknown processor";
-}
-
-v1::Device DescribeDevice(const std::string& name, int threads) {
-  v1::Device device;
-  device.set_name(name);
-  device.set_model(name == "cpu" ? ProcessorName() : name);
-  device.set_memory_bytes(int64_t{::sysconf(_SC_PHYS_PAGES)} * ::sysconf(_SC_PAGESIZE));
-  device.set_threads(threads);
-  device.set_isa(nn::IsaName());
-  return device;
-}
 
 class TrainerServerImpl final : public TrainerServer {
  public:
