@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <deque>
 #include <map>
+#include <optional>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -20,7 +21,8 @@ namespace {
 
 using SteadyTime = std::chrono::steady_clock::time_point;
 
-// Requests that wait for their answers, whatever stream carries them.
+// Requests that wait for their answers, whatever stream carries them. A request is kept here until
+// it is written, so that its pixels go when it expires.
 class Pending {
  public:
   Pending() : timer_([this] { Expire(); }) {}
@@ -34,12 +36,21 @@ class Pending {
     FailAll(0, absl::CancelledError("the client is closing"));
   }
 
-  uint64_t Add(int64_t stream, SteadyTime deadline, PredictClient::Done done) {
+  uint64_t Add(int64_t stream, SteadyTime deadline, v1::PredictRequest request,
+               PredictClient::Done done) {
     MutexLock lock(mutex_);
     const uint64_t id = next_id_++;
-    waiting_[id] = {stream, deadline, std::move(done)};
+    request.set_id(id);
+    waiting_[id] = {stream, deadline, std::move(request), std::move(done)};
     changed_.NotifyAll();
     return id;
+  }
+  // What to write for `id`; nothing when nobody waits for its answer any more. Once only.
+  std::optional<v1::PredictRequest> TakeRequest(uint64_t id) {
+    MutexLock lock(mutex_);
+    const auto found = waiting_.find(id);
+    if (found == waiting_.end()) return std::nullopt;
+    return std::exchange(found->second.request, {});
   }
   void Complete(const v1::PredictResponse& response) {
     PredictClient::Done done;
@@ -75,6 +86,7 @@ class Pending {
   struct Waiting {
     int64_t stream = 0;
     SteadyTime deadline{};
+    v1::PredictRequest request;  // empty once it was taken
     PredictClient::Done done;
   };
 
@@ -127,10 +139,10 @@ class Stream final : public grpc::ClientBidiReactor<v1::PredictRequest, v1::Pred
     StartCall();
   }
   // False when the stream has ended.
-  bool Send(v1::PredictRequest request) {
+  bool Send(uint64_t request) {
     MutexLock lock(mutex_);
     if (ended_) return false;
-    outgoing_.push_back(std::move(request));
+    outgoing_.push_back(request);
     WriteNext();
     return true;
   }
@@ -159,8 +171,7 @@ class Stream final : public grpc::ClientBidiReactor<v1::PredictRequest, v1::Pred
   }
   void OnWriteDone(bool) override {
     MutexLock lock(mutex_);
-    writing_ = false;
-    outgoing_.pop_front();
+    writing_.reset();
     if (!ended_) WriteNext();
   }
   void OnDone(const grpc::Status& status) override {
@@ -171,9 +182,12 @@ class Stream final : public grpc::ClientBidiReactor<v1::PredictRequest, v1::Pred
 
  private:
   void WriteNext() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    if (writing_ || outgoing_.empty()) return;
-    writing_ = true;
-    StartWrite(&outgoing_.front());
+    if (writing_.has_value()) return;
+    while (!writing_.has_value() && !outgoing_.empty()) {
+      writing_ = pending_->TakeRequest(outgoing_.front());
+      outgoing_.pop_front();
+    }
+    if (writing_.has_value()) StartWrite(&*writing_);
   }
 
   const std::shared_ptr<v1::TrainerService::Stub> stub_;
@@ -183,8 +197,8 @@ class Stream final : public grpc::ClientBidiReactor<v1::PredictRequest, v1::Pred
   v1::PredictResponse incoming_;
   std::shared_ptr<Stream> self_;
   Mutex mutex_;
-  std::deque<v1::PredictRequest> outgoing_ ABSL_GUARDED_BY(mutex_);
-  bool writing_ ABSL_GUARDED_BY(mutex_) = false;
+  std::deque<uint64_t> outgoing_ ABSL_GUARDED_BY(mutex_);              // ids
+  std::optional<v1::PredictRequest> writing_ ABSL_GUARDED_BY(mutex_);  // under way
   bool ended_ ABSL_GUARDED_BY(mutex_) = false;
 };
 
@@ -208,9 +222,8 @@ class PredictClientImpl final : public PredictClient {
       }
       stream = stream_;
     }
-    const uint64_t id = pending_->Add(stream->id(), deadline, std::move(done));
-    request.set_id(id);
-    if (!stream->Send(std::move(request))) {
+    const uint64_t id = pending_->Add(stream->id(), deadline, std::move(request), std::move(done));
+    if (!stream->Send(id)) {
       pending_->FailAll(stream->id(), absl::UnavailableError("the stream to the trainer broke"));
     }
   }

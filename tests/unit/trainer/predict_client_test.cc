@@ -1,0 +1,76 @@
+#include <grpcpp/server_context.h>
+
+#include <future>
+#include <string>
+#include <vector>
+
+#include "atelier/v1/trainer_service.grpc.pb.h"
+#include "common/rpc/channel.h"
+#include "common/rpc/server.h"
+#include "services/trainer/client.h"
+#include "tests/testing/status_matchers.h"
+
+namespace atelier::trainer {
+namespace {
+
+using ::atelier::testing::IsOk;
+using ::atelier::testing::StatusIs;
+
+using SteadyClock = std::chrono::steady_clock;
+
+// Reads nothing until it is told to, then answers everything.
+class StoppedTrainer final : public v1::TrainerService::Service {
+ public:
+  grpc::Status PredictStream(
+      grpc::ServerContext*,
+      grpc::ServerReaderWriter<v1::PredictResponse, v1::PredictRequest>* stream) override {
+    go_on.get_future().wait();
+    v1::PredictRequest request;
+    while (stream->Read(&request)) {
+      read.push_back(request.weights_digest());
+      v1::PredictResponse response;
+      response.set_id(request.id());
+      stream->Write(response);
+    }
+    return grpc::Status::OK;
+  }
+  std::promise<void> go_on;
+  std::vector<std::string> read;  // after the stream's end
+};
+
+// A trainer that has stopped must not make its clients hold what nobody waits for any more.
+TEST(PredictClient, WhatHasExpiredIsNotSentAnyMore) {
+  StoppedTrainer trainer;
+  ASSERT_OK_AND_ASSIGN(auto server, rpc::RpcServer::Start({}, {&trainer}));
+  auto client = PredictClient::Create(
+      rpc::MakeTcpChannelFactory()->Connect("127.0.0.1:" + std::to_string(server->port())));
+  const auto predict = [&](const std::string& name, SteadyClock::duration timeout) {
+    v1::PredictRequest request;
+    request.set_weights_digest(name);
+    request.set_pixels(std::string(2 << 20, 'p'));  // more than the connection takes unread
+    auto answer = std::make_shared<std::promise<absl::Status>>();
+    client->Predict(
+        std::move(request), SteadyClock::now() + timeout,
+        [answer](const absl::StatusOr<v1::Matrix>& matrix) { answer->set_value(matrix.status()); });
+    return answer->get_future();
+  };
+  std::vector<std::future<absl::Status>> expired;
+  constexpr size_t kExpired = 8;
+  for (size_t i = 0; i < kExpired; ++i) {
+    expired.push_back(predict("expired", std::chrono::milliseconds(50)));
+  }
+  for (auto& answer : expired) {
+    EXPECT_THAT(answer.get(), StatusIs(absl::StatusCode::kDeadlineExceeded));
+  }
+  auto fresh = predict("fresh", std::chrono::seconds(30));
+  trainer.go_on.set_value();
+  EXPECT_THAT(fresh.get(), IsOk());
+  client.reset();
+  server->Shutdown(std::chrono::seconds(10));
+  // gRPC had taken the first ones before they expired.
+  EXPECT_LT(trainer.read.size(), kExpired / 2);
+  EXPECT_EQ(trainer.read.back(), "fresh");
+}
+
+}  // namespace
+}  // namespace atelier::trainer
