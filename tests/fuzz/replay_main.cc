@@ -1,5 +1,7 @@
 // TARGET FILE_OR_FOLDER…: one input after the other through the fuzz target, without libFuzzer.
 // Folders that are not there are fine (nothing was found yet); no input at all is not.
+#include <sys/resource.h>
+
 #include <algorithm>
 #include <cstdio>
 #include <filesystem>
@@ -25,9 +27,20 @@ std::vector<std::filesystem::path> Inputs(const std::filesystem::path& where) {
   return inputs;
 }
 
+// As -rss_limit_mb of run.sh does: an input that claims gigabytes must not get them. Sanitizers
+// need more address space than that for themselves.
+void LimitMemory() {
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+  constexpr rlim_t kBytes = rlim_t{3000} << 20;
+  const rlimit limit = {.rlim_cur = kBytes, .rlim_max = kBytes};
+  setrlimit(RLIMIT_AS, &limit);
+#endif
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
+  LimitMemory();
   int replayed = 0;
   for (int i = 1; i < argc; ++i) {
     for (const auto& path : Inputs(argv[i])) {

@@ -4,6 +4,7 @@
 #include <unistd.h>
 #include <zip.h>
 
+#include <algorithm>
 #include <functional>
 #include <utility>
 
@@ -15,6 +16,9 @@ namespace atelier::convert {
 namespace {
 
 constexpr int64_t kMaxMembers = 100'000;
+constexpr zip_uint64_t kNeeded = ZIP_STAT_NAME | ZIP_STAT_SIZE | ZIP_STAT_COMP_SIZE;
+// Deflate unpacks a byte to at most so many (zlib's technical details).
+constexpr uint64_t kMostPerByte = 1032;
 
 // Feeds the unpacked bytes to `sink` piece by piece; the CRC is checked by libzip at the end.
 absl::Status Unpack(zip_t* zip, int index, const std::string& name,
@@ -74,11 +78,11 @@ absl::StatusOr<std::unique_ptr<ZipArchive>> ZipArchive::Open(std::shared_ptr<Inp
     zip_stat_t info;
     zip_stat_init(&info);
     if (zip_stat_index(archive->handle_->zip, static_cast<zip_uint64_t>(i), 0, &info) != 0 ||
-        (info.valid & (ZIP_STAT_NAME | ZIP_STAT_SIZE)) != (ZIP_STAT_NAME | ZIP_STAT_SIZE)) {
+        (info.valid & kNeeded) != kNeeded) {
       return absl::InvalidArgumentError(
           absl::StrCat(file->name(), ": member ", i, " of the archive has no name or size"));
     }
-    archive->members_.push_back({info.name, info.size});
+    archive->members_.push_back({info.name, info.size, info.comp_size});
   }
   archive->handle_->file = std::move(file);
   return archive;
@@ -99,7 +103,9 @@ absl::StatusOr<std::string> ZipArchive::Read(int index, uint64_t max_bytes) cons
   };
   if (member.size > max_bytes) return too_large();
   std::string bytes;
-  bytes.reserve(member.size);
+  // No more than the file can hold: a few bytes may claim gigabytes.
+  const uint64_t packed = std::min(member.packed, handle_->file->size());
+  bytes.reserve(std::min(member.size, packed * kMostPerByte));
   ATELIER_RETURN_IF_ERROR(
       Unpack(handle_->zip, index, member.name, [&](std::string_view piece) -> absl::Status {
         if (bytes.size() + piece.size() > max_bytes) return too_large();

@@ -16,7 +16,8 @@ class ZipArchive {
  public:
   struct Member {
     std::string name;
-    uint64_t size = 0;  // unpacked, as the directory claims
+    uint64_t size = 0;    // unpacked, as the directory claims
+    uint64_t packed = 0;  // likewise
   };
   // InvalidArgument: not a zip, or more than 100,000 members.
   static absl::StatusOr<std::unique_ptr<ZipArchive>> Open(std::shared_ptr<InputFile> file);
