@@ -76,6 +76,8 @@ class Transaction {
   virtual absl::Status AddReference(const std::string& digest, const std::string& owner) = 0;
   virtual absl::Status RemoveReferences(const std::string& owner) = 0;
   virtual absl::StatusOr<bool> IsReferenced(const std::string& digest) = 0;
+  // Whether anything is.
+  virtual absl::StatusOr<bool> HasReferences() = 0;
 
   virtual absl::StatusOr<std::optional<RequestRow>> FindRequest(const std::string& id) = 0;
   virtual absl::Status PutRequest(const std::string& id, const RequestRow& row) = 0;

@@ -259,6 +259,11 @@ class SqliteTransaction final : public Transaction {
     return query.executeStep();
   }
 
+  absl::StatusOr<bool> HasReferences() override {
+    SQLite::Statement query(db_, "SELECT 1 FROM artifact_references LIMIT 1");
+    return query.executeStep();
+  }
+
   absl::StatusOr<std::optional<RequestRow>> FindRequest(const std::string& id) override {
     SQLite::Statement query =
         Prepare("SELECT payload_digest, response FROM requests WHERE request_id = ?", id);

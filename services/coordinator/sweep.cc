@@ -13,7 +13,9 @@ absl::StatusOr<Swept> SweepArtifacts(Store& store, artifacts::ArtifactStore& art
   ATELIER_ASSIGN_OR_RETURN(swept.unfinished, artifacts.RemoveUnfinished());
   ATELIER_ASSIGN_OR_RETURN(const std::vector<artifacts::StoredArtifact> stored, artifacts.List());
   std::vector<artifacts::StoredArtifact> abandoned;
+  bool known = false;
   ATELIER_RETURN_IF_ERROR(store.Transact([&](Transaction& transaction) -> absl::Status {
+    ATELIER_ASSIGN_OR_RETURN(known, transaction.HasReferences());
     for (const artifacts::StoredArtifact& artifact : stored) {
       if (now - artifact.stored < kAbandonedAfter) continue;
       ATELIER_ASSIGN_OR_RETURN(const bool needed, transaction.IsReferenced(artifact.digest));
@@ -21,6 +23,11 @@ absl::StatusOr<Swept> SweepArtifacts(Store& store, artifacts::ArtifactStore& art
     }
     return absl::OkStatus();
   }));
+  if (!known && !abandoned.empty()) {
+    LogWarning("the database refers to no artifact: %d old ones that are stored stay",
+               abandoned.size());
+    abandoned.clear();
+  }
   for (const artifacts::StoredArtifact& artifact : abandoned) {
     ATELIER_RETURN_IF_ERROR(artifacts.Delete(artifact.digest));
     LogInfo("removed artifact %s: nothing refers to it", artifact.digest);

@@ -9,8 +9,9 @@
 
 namespace atelier::coordinator {
 
-// An upload is committed (or submitted, or published) minutes after it was stored: what nobody
-// refers to after so long was abandoned, and whoever comes back for it uploads it again.
+// An upload is committed (or submitted, or published) minutes after it was stored or found to be
+// stored already: what nobody refers to after so long was abandoned, and whoever comes back for it
+// uploads it again.
 inline constexpr std::chrono::hours kAbandonedAfter{24};
 
 struct Swept {
@@ -20,7 +21,8 @@ struct Swept {
 };
 
 // Removes both, and logs what. For the process that holds the state folder's lock, before it takes
-// calls. Never touches an artifact that the database refers to, whatever its age.
+// calls. Never touches an artifact that the database refers to, whatever its age, and no artifact
+// at all when the database refers to none: then it is rather the database that is new or was lost.
 absl::StatusOr<Swept> SweepArtifacts(Store& store, artifacts::ArtifactStore& artifacts,
                                      std::chrono::system_clock::time_point now);
 

@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 
+#include <filesystem>
 #include <set>
 
 #include "tests/unit/coordinator/executor_fixture.h"
@@ -74,7 +75,9 @@ TEST_F(SweepTest, ACrashBetweenUploadAndCommitLosesNothing) {
 }
 
 TEST_F(SweepTest, AnUploadNobodyCameBackForGoesAndCanComeAgain) {
-  const v1::Lease lease = SubmitAndGrant();
+  v1::RunPlan plan = MakePlan({"a"}, {"train"});
+  plan.mutable_members(0)->set_initial_weights_digest(Put("initial"));
+  const v1::Lease lease = SubmitAndGrant(plan);
   const v1::CommitCheckpointRequest commit = MakeCheckpoint(lease, 0, 1, "checkpoint");
   Restart();
   const Swept swept = SweepAfter(kAbandonedAfter);
@@ -86,6 +89,23 @@ TEST_F(SweepTest, AnUploadNobodyCameBackForGoesAndCanComeAgain) {
               StatusIs(absl::StatusCode::kFailedPrecondition, HasSubstr("upload it first")));
   Put("checkpoint");
   EXPECT_THAT(executor_->CommitCheckpoint(commit), IsOk());
+}
+
+// Lost and made anew, it knows none of the artifacts that a backup of it would need.
+TEST_F(SweepTest, ADatabaseThatRefersToNothingCostsNoArtifact) {
+  v1::RunPlan plan = MakePlan({"a"}, {"train"});
+  plan.mutable_members(0)->set_initial_weights_digest(Put("initial"));
+  Commit(SubmitAndGrant(plan), 0, 1);
+  const std::set<std::string> before = Stored();
+  ASSERT_EQ(before.size(), 2);
+  executor_.reset();
+  store_.reset();
+  for (const auto& file : std::filesystem::directory_iterator(dir_.path())) {
+    std::filesystem::remove(file);
+  }
+  Restart();
+  EXPECT_EQ(SweepAfter(kLongAfter).artifacts, 0);
+  EXPECT_EQ(Stored(), before);
 }
 
 }  // namespace
