@@ -43,7 +43,7 @@ class ArtifactReader {
 struct StoredArtifact {
   std::string digest;
   int64_t size = 0;
-  std::chrono::system_clock::time_point stored;
+  std::chrono::system_clock::time_point stored;  // or touched
 };
 
 // Thread-safe. Digests that are not 64 hex characters are InvalidArgument everywhere.
@@ -56,6 +56,8 @@ class ArtifactStore {
                                                                int64_t offset = 0) = 0;
   // NotFound when absent.
   virtual absl::StatusOr<int64_t> Size(const std::string& digest) = 0;
+  // Counts as stored now: somebody is about to refer to it. NotFound when absent.
+  virtual absl::Status Touch(const std::string& digest) = 0;
   // OK when it is not there.
   virtual absl::Status Delete(const std::string& digest) = 0;
   virtual absl::StatusOr<std::vector<StoredArtifact>> List() = 0;

@@ -172,6 +172,16 @@ class DirectoryStore final : public ArtifactStore {
     return static_cast<int64_t>(info.st_size);
   }
 
+  absl::Status Touch(const std::string& digest) override {
+    ATELIER_RETURN_IF_ERROR(Size(digest));
+    if (::utimensat(AT_FDCWD, PathOf(digest).c_str(), nullptr, AT_SYMLINK_NOFOLLOW) == 0) {
+      return absl::OkStatus();
+    }
+    if (errno == ENOENT) return absl::NotFoundError("no artifact " + digest);
+    return absl::UnavailableError(
+        absl::StrCat("cannot keep artifact ", digest, ": ", std::strerror(errno)));
+  }
+
   absl::Status Delete(const std::string& digest) override {
     ATELIER_RETURN_IF_ERROR(CheckDigest(digest));
     std::error_code error;

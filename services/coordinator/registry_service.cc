@@ -43,7 +43,8 @@ class PutReactor final : public grpc::ServerReadReactor<v1::PutArtifactRequest> 
       const v1::ArtifactHeader& header = request_.header();
       response_->set_digest(header.digest());
       const auto size = store_.Size(header.digest());
-      if (size.ok() && *size == header.size()) {
+      // Touched, so that no start removes it before its uploader refers to it.
+      if (size.ok() && *size == header.size() && store_.Touch(header.digest()).ok()) {
         response_->set_already_stored(true);
         return absl::OkStatus();
       }
@@ -146,6 +147,10 @@ grpc::ServerUnaryReactor* RegistryServiceImpl::StatArtifact(grpc::CallbackServer
     const auto size = store_.Size(request->digest());
     if (absl::IsNotFound(size.status())) return absl::OkStatus();
     ATELIER_RETURN_IF_ERROR(size);
+    // Whoever asks this may send nothing and refer to it.
+    const absl::Status touched = store_.Touch(request->digest());
+    if (absl::IsNotFound(touched)) return absl::OkStatus();
+    ATELIER_RETURN_IF_ERROR(touched);
     response->set_exists(true);
     response->set_size(*size);
     return absl::OkStatus();

@@ -57,6 +57,14 @@ TEST_P(ArtifactStoreContract, ListsWhatIsStoredAndSinceWhen) {
   EXPECT_LT(stored[0].digest, stored[1].digest);
 }
 
+TEST_P(ArtifactStoreContract, TouchedItIsThereAndOtherwiseNotFound) {
+  ASSERT_OK_AND_ASSIGN(const std::string digest, store_->Put("bytes"));
+  EXPECT_THAT(store_->Touch(digest), IsOk());
+  EXPECT_THAT(store_->ReadAll(digest), IsOkAndHolds("bytes"));
+  EXPECT_THAT(store_->Touch(Sha256Hex("other")), StatusIs(absl::StatusCode::kNotFound));
+  EXPECT_THAT(store_->Size(Sha256Hex("other")), StatusIs(absl::StatusCode::kNotFound));
+}
+
 TEST_P(ArtifactStoreContract, PutTwiceIsTheSameArtifact) {
   ASSERT_OK_AND_ASSIGN(const std::string first, store_->Put("bytes"));
   EXPECT_THAT(store_->Put("bytes"), IsOkAndHolds(first));
@@ -114,6 +122,7 @@ TEST_P(ArtifactStoreContract, NamesThatAreNoDigestAreRefused) {
   for (const std::string name : {"", "../x", "abc", std::string(63, 'a').append("/").c_str()}) {
     EXPECT_THAT(store_->Open(name, 0), StatusIs(absl::StatusCode::kInvalidArgument)) << name;
     EXPECT_THAT(store_->Create(name, 1), StatusIs(absl::StatusCode::kInvalidArgument)) << name;
+    EXPECT_THAT(store_->Touch(name), StatusIs(absl::StatusCode::kInvalidArgument)) << name;
     EXPECT_THAT(store_->Delete(name), StatusIs(absl::StatusCode::kInvalidArgument)) << name;
   }
   EXPECT_THAT(store_->Create(Sha256Hex(""), kMaxArtifactBytes + 1),

@@ -86,6 +86,14 @@ class MemoryStore final : public artifacts::ArtifactStore {
     ATELIER_ASSIGN_OR_RETURN(auto reader, Open(digest, 0));
     return reader->size();
   }
+  absl::Status Touch(const std::string& digest) override {
+    ATELIER_RETURN_IF_ERROR(artifacts::CheckDigest(digest));
+    MutexLock lock(mutex_);
+    const auto found = artifacts_.find(digest);
+    if (found == artifacts_.end()) return absl::NotFoundError("no artifact " + digest);
+    found->second.stored = std::chrono::system_clock::now();
+    return absl::OkStatus();
+  }
   absl::Status Delete(const std::string& digest) override {
     ATELIER_RETURN_IF_ERROR(artifacts::CheckDigest(digest));
     MutexLock lock(mutex_);

@@ -72,6 +72,27 @@ TEST_F(RegistryServerTest, TwentyMebibytesGoThereAndBack) {
   EXPECT_THAT(registry_->GetBytes(Sha256Hex("other")), StatusIs(absl::StatusCode::kNotFound));
 }
 
+// Else the coordinator's next start may remove it before it is referred to.
+TEST_F(RegistryServerTest, UploadingOrAskingForWhatIsStoredMakesItNewAgain) {
+  ASSERT_OK_AND_ASSIGN(const std::string digest, registry_->PutBytes("weights"));
+  const auto now = std::filesystem::file_time_type::clock::now();
+  const auto long_ago = now - std::chrono::hours(24 * 365);
+  const auto age = [&] { std::filesystem::last_write_time(FileOf(digest), long_ago); };
+  const auto is_new = [&] {
+    return std::filesystem::last_write_time(FileOf(digest)) > now - std::chrono::hours(1);
+  };
+  age();
+  ASSERT_FALSE(is_new());
+  EXPECT_THAT(Upload({Header(digest, 7), Chunk("weights")}), IsOk());
+  EXPECT_TRUE(is_new());
+  age();
+  EXPECT_THAT(registry_->Exists(digest), IsOkAndHolds(true));
+  EXPECT_TRUE(is_new());
+  age();
+  EXPECT_THAT(registry_->GetBytes(digest), IsOkAndHolds("weights"));
+  EXPECT_FALSE(is_new());
+}
+
 TEST_F(RegistryServerTest, ADownloadGoesOnAtAnOffset) {
   const std::string bytes = MakeBytes(3 << 20);
   v1::GetArtifactRequest request;
