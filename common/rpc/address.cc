@@ -5,11 +5,20 @@ namespace atelier::rpc {
 std::string_view HostOf(std::string_view address) {
   const size_t scheme = address.find("://");
   if (scheme != std::string_view::npos) address.remove_prefix(scheme + 3);
-  return address.substr(0, address.rfind(':'));
+  if (address.starts_with('[')) {
+    const size_t bracket = address.find(']');
+    return bracket == std::string_view::npos ? address : address.substr(0, bracket + 1);
+  }
+  const size_t colon = address.find(':');
+  // More than one, and no brackets: an IPv6 address alone.
+  return colon == address.rfind(':') ? address.substr(0, colon) : address;
 }
 
 bool IsLoopback(std::string_view host) {
-  return host == "localhost" || host == "[::1]" || host.starts_with("127.");
+  if (host == "localhost" || host == "[::1]") return true;
+  // Digits: "127.example.org" is anybody's.
+  return host.starts_with("127.") &&
+         host.find_first_not_of("0123456789.") == std::string_view::npos;
 }
 
 }  // namespace atelier::rpc

@@ -28,8 +28,7 @@ constexpr int kHttpPortOffset = 1000;
 constexpr int kUnansweredExitCode = 1;
 
 absl::Status CheckListen(const ServerOptions& options) {
-  const size_t colon = options.listen.rfind(':');
-  if (colon == std::string::npos || colon + 1 == options.listen.size()) {
+  if (HostOf(options.listen).size() + 1 >= options.listen.size()) {
     return absl::InvalidArgumentError(
         absl::StrCat("--listen ", options.listen, ": expected HOST:PORT, e.g. 127.0.0.1:7070"));
   }
@@ -49,9 +48,12 @@ absl::Status CheckListen(const ServerOptions& options) {
 
 // Metrics are plain text, whatever gRPC speaks.
 std::string MetricsHost(const ServerOptions& options) {
-  const std::string host(HostOf(options.listen));
+  std::string_view host = HostOf(options.listen);
   const bool as_wide = options.tls == nullptr || options.insecure_metrics || IsLoopback(host);
-  return as_wide ? host : "127.0.0.1";
+  if (!as_wide) return "127.0.0.1";
+  // Brackets set an IPv6 address off from its port: without one they are no part of it.
+  if (host.starts_with('[') && host.ends_with(']')) host = host.substr(1, host.size() - 2);
+  return std::string(host);
 }
 
 void ApplyLimits(const ServerOptions& options, grpc::ServerBuilder& builder) {

@@ -2,6 +2,11 @@
 
 #include <grpcpp/grpcpp.h>
 #include <grpcpp/server_context.h>
+#include <httplib.h>
+#include <netinet/in.h>
+#include <prometheus/registry.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include <cstdlib>
 
@@ -72,8 +77,35 @@ TEST(RpcServer, PlainTextBeyondLoopbackNeedsTheOperatorsWord) {
               StatusIs(absl::StatusCode::kFailedPrecondition, HasSubstr("--insecure")));
   options.insecure = true;
   EXPECT_THAT(RpcServer::Start(options, {&service}), testing::IsOk());
-  options.listen = "nonsense";
-  EXPECT_THAT(RpcServer::Start(options, {&service}), StatusIs(absl::StatusCode::kInvalidArgument));
+  for (const char* listen : {"nonsense", "127.0.0.1:", "[::1]", "::1"}) {
+    options.listen = listen;
+    EXPECT_THAT(RpcServer::Start(options, {&service}),
+                StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("HOST:PORT")));
+  }
+}
+
+bool HasIpv6Loopback() {
+  const int fd = ::socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  sockaddr_in6 address{};
+  address.sin6_family = AF_INET6;
+  address.sin6_addr = in6addr_loopback;
+  const bool bound =
+      fd >= 0 && ::bind(fd, reinterpret_cast<const sockaddr*>(&address), sizeof(address)) == 0;
+  if (fd >= 0) ::close(fd);
+  return bound;
+}
+
+TEST(RpcServer, ListensOnIpv6AndShowsItsMetricsThere) {
+  if (!HasIpv6Loopback()) GTEST_SKIP() << "this machine has no IPv6 loopback";
+  EchoService service;
+  ServerOptions options;
+  options.listen = "[::1]:0";
+  options.metrics = std::make_shared<prometheus::Registry>();
+  options.http_port = 0;
+  ASSERT_OK_AND_ASSIGN(auto server, RpcServer::Start(options, {&service}));
+  EXPECT_TRUE(
+      Call(MakeTcpChannelFactory()->Connect("[::1]:" + std::to_string(server->port()))).ok());
+  EXPECT_TRUE(httplib::Client("::1", server->http_port()).Get("/metrics"));
 }
 
 TEST(RpcServer, AnUnknownInProcessNameIsUnavailable) {
