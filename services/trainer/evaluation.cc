@@ -4,7 +4,6 @@
 #include <numeric>
 #include <utility>
 
-#include "absl/strings/str_cat.h"
 #include "common/base/status.h"
 #include "common/nn/scaling.h"
 #include "services/trainer/loss.h"
@@ -24,6 +23,7 @@ absl::StatusOr<ValidationScore> Validate(nn::MemberModel& model, ReadAhead& batc
   while (true) {
     ATELIER_ASSIGN_OR_RETURN(const std::optional<v1::Batch> batch, batches.Next());
     if (!batch.has_value()) break;
+    ATELIER_RETURN_IF_ERROR(CheckLabels(*batch, model.spec().classes()));
     const StepTensors step = ToTensors(*batch, scaling, device);
     const at::Tensor logits = model.Logits(step.pixels, options);
     score.loss += SoftCrossEntropy(logits, step.labels).item<double>() * batch->size();
@@ -46,11 +46,7 @@ absl::StatusOr<Predictions> PredictAll(nn::Predictor& predictor, ReadAhead& batc
   while (true) {
     ATELIER_ASSIGN_OR_RETURN(const std::optional<v1::Batch> batch, batches.Next());
     if (!batch.has_value()) break;
-    if (batch->labels_size() > 0 && batch->labels_size() != int64_t{batch->size()} * classes) {
-      return absl::DataLossError(absl::StrCat("step ", batch->step(), " has ", batch->labels_size(),
-                                              " numbers as labels of ", batch->size(),
-                                              " pictures, the model ", classes, " classes"));
-    }
+    if (batch->labels_size() > 0) ATELIER_RETURN_IF_ERROR(CheckLabels(*batch, classes));
     ATELIER_ASSIGN_OR_RETURN(const v1::Matrix matrix,
                              predictor.Predict(batch->pixels(), batch->size()));
     ATELIER_ASSIGN_OR_RETURN(const ensemble::Probabilities rows, ensemble::FromMatrix(matrix));

@@ -18,7 +18,8 @@ struct ValidationScore {
   int64_t images = 0;
 };
 
-// With the training network in evaluation mode, computing in `compute`.
+// With the training network in evaluation mode, computing in `compute`. DataLoss: labels of another
+// number of classes than the model's.
 absl::StatusOr<ValidationScore> Validate(nn::MemberModel& model, ReadAhead& batches,
                                          at::ScalarType compute, const at::Device& device);
 
@@ -27,7 +28,7 @@ struct Predictions {
   std::vector<int> labels;                // argmax of the label; empty without labels
 };
 
-// With the weights as they are served.
+// With the weights as they are served. DataLoss as Validate's, but batches may have no labels.
 absl::StatusOr<Predictions> PredictAll(nn::Predictor& predictor, ReadAhead& batches);
 
 }  // namespace atelier::trainer

@@ -3,6 +3,8 @@
 
 #include <torch/torch.h>
 
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
 #include "atelier/v1/data_service.pb.h"
 #include "common/nn/scaling.h"
 
@@ -13,6 +15,16 @@ struct StepTensors {
   at::Tensor labels;  // float [N, K]; undefined for TEST
 };
 
+// DataLoss unless every picture has one number a class of the model: tensors of other shapes may
+// broadcast, and train on garbage.
+inline absl::Status CheckLabels(const v1::Batch& batch, int classes) {
+  if (batch.labels_size() == int64_t{batch.size()} * classes) return absl::OkStatus();
+  return absl::DataLossError(absl::StrCat("step ", batch.step(), " has ", batch.labels_size(),
+                                          " numbers as labels of ", batch.size(),
+                                          " pictures, the model ", classes, " classes"));
+}
+
+// Of labels that CheckLabels let pass, or of none.
 inline StepTensors ToTensors(const v1::Batch& batch, const nn::PixelScaling& scaling,
                              const at::Device& device) {
   StepTensors step;

@@ -68,6 +68,7 @@ void TrainingLoop::ReportPosition() {
 }
 
 absl::Status TrainingLoop::TrainOn(const v1::Batch& batch) {
+  ATELIER_RETURN_IF_ERROR(CheckLabels(batch, state_.model->spec().classes()));
   const v1::StageSpec& stage = assignment_.stage();
   steps_in_epoch_ = batch.steps_in_epoch();
   const int64_t total = int64_t{stage.epochs()} * steps_in_epoch_;

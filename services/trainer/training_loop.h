@@ -33,8 +33,8 @@ class TrainingLoop {
                data::BatchSource& source, CheckpointWriter& writer, ProgressBoard& board,
                StopSignal& stop, const Clock& clock);
 
-  // On kDrained a last checkpoint was committed. Errors: the data's, the writer's, or
-  // InvalidArgument when the loss is no number.
+  // On kDrained a last checkpoint was committed. Errors: the data's (DataLoss: labels of another
+  // number of classes), the writer's, or InvalidArgument when the loss is no number.
   absl::StatusOr<LoopEnd> Run();
 
   // Steps applied since the last checkpoint that was started.

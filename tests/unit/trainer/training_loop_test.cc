@@ -2,11 +2,13 @@
 
 #include <gtest/gtest.h>
 
+#include <functional>
 #include <map>
 #include <new>
 #include <set>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "common/base/sha256.h"
 #include "common/nn/predictor.h"
 #include "common/nn/tensor_io.h"
@@ -23,8 +25,8 @@ constexpr int kClasses = 3;
 
 class ScriptedStream final : public data::BatchStream {
  public:
-  ScriptedStream(int epoch, int step, int classes)
-      : epoch_(epoch), step_(step), classes_(classes) {}
+  ScriptedStream(int epoch, int step, int classes, std::function<void()> on_cancel)
+      : epoch_(epoch), step_(step), classes_(classes), on_cancel_(std::move(on_cancel)) {}
   absl::StatusOr<std::optional<v1::Batch>> Next() override {
     if (step_ >= kSteps) return std::optional<v1::Batch>();
     v1::Batch batch;
@@ -48,23 +50,27 @@ class ScriptedStream final : public data::BatchStream {
     ++step_;
     return std::optional<v1::Batch>(std::move(batch));
   }
-  void Cancel() override {}
+  void Cancel() override { on_cancel_(); }
 
  private:
   const int epoch_;
   int step_;
   const int classes_;
+  const std::function<void()> on_cancel_;
 };
 
 class ScriptedSource final : public data::BatchSource {
  public:
-  explicit ScriptedSource(int classes = kClasses) : classes_(classes) {}
+  explicit ScriptedSource(
+      int classes = kClasses, std::function<void()> on_cancel = [] {})
+      : classes_(classes), on_cancel_(std::move(on_cancel)) {}
   std::unique_ptr<data::BatchStream> Open(const v1::DataPlan&, int epoch, int step) override {
-    return std::make_unique<ScriptedStream>(epoch, step, classes_);
+    return std::make_unique<ScriptedStream>(epoch, step, classes_, on_cancel_);
   }
 
  private:
   const int classes_;
+  const std::function<void()> on_cancel_;
 };
 
 // Time stands still; the loop's `stop_at`-th look at it drains the loop, on the loop's own thread.
@@ -85,7 +91,16 @@ class StoppingClock final : public Clock {
 class FakeFleet final : public coordinator::FleetClient {
  public:
   std::unique_ptr<coordinator::WorkStream> OpenWork() override { return nullptr; }
+  // With the coordinator's rules for ids.
   absl::Status CommitCheckpoint(v1::CommitCheckpointRequest request) override {
+    if (request.request_id().empty() || request.request_id().size() > 128) {
+      return absl::InvalidArgumentError("request_id has 1 to 128 characters");
+    }
+    for (const v1::CommitCheckpointRequest& earlier : commits) {
+      if (earlier.request_id() != request.request_id()) continue;
+      if (earlier.SerializeAsString() == request.SerializeAsString()) return absl::OkStatus();
+      return absl::InvalidArgumentError("request_id was used with another payload");
+    }
     commits.push_back(std::move(request));
     return absl::OkStatus();
   }
@@ -131,8 +146,6 @@ class FakeRegistry : public coordinator::RegistryClient {
 
 v1::Assignment Task() {
   v1::Assignment task;
-  task.mutable_lease()->set_member("tiny");
-  task.mutable_lease()->set_stage("head");
   task.mutable_stage()->set_epochs(kEpochs);
   task.mutable_stage()->mutable_optimizer()->set_learning_rate(1e-3F);
   task.mutable_stage()->mutable_schedule()->set_cosine(true);
@@ -146,6 +159,10 @@ v1::Assignment Task() {
   task.mutable_training()->set_subset(v1::ALL_LABELED);
   task.mutable_validation()->set_subset(v1::VALIDATION);
   task.set_member_seed(7);
+  // The longest that a plan may have: an id of the coordinator's holds no more than 128 characters.
+  task.mutable_lease()->set_run_id(std::string(61, 'r'));
+  task.mutable_lease()->set_member(std::string(64, 'm'));
+  task.mutable_lease()->set_stage(std::string(64, 's'));
   return task;
 }
 
@@ -214,31 +231,63 @@ TEST(TrainingLoop, ADrainedAndResumedTrainingEndsWithTheSameBits) {
   EXPECT_EQ(undisturbed.committed, every_step);
   EXPECT_EQ(undisturbed.history.size(), kEpochs);
   int drained = 0;
-  for (int stop_at = 3; stop_at <= 36; stop_at += 3) {
+  // Every look at the clock: some come just after a checkpoint, which then is saved again as it is.
+  for (int stop_at = 1; stop_at <= 36; ++stop_at) {
     const Outcome resumed = Train(stop_at);
     drained += resumed.drained ? 1 : 0;
     EXPECT_EQ(resumed.weights, undisturbed.weights) << stop_at;
     EXPECT_EQ(resumed.history, undisturbed.history) << stop_at;
     EXPECT_EQ(resumed.committed, every_step) << stop_at;
   }
-  EXPECT_GT(drained, 5) << "the stops fall into the training";
+  EXPECT_GT(drained, 20) << "the stops fall into the training";
 }
 
 // The task's owner reports the failure while the signal lives on, and a drain may come then.
 TEST(TrainingLoop, AnExceptionLeavesNoInterruptBehind) {
-  const v1::Assignment task = Task();
+  v1::Assignment task = Task();
+  task.add_class_weights(1);  // LibTorch finds none for the second class
   FakeFleet fleet;
   FakeRegistry registry;
   ASSERT_OK_AND_ASSIGN(TrainingState state, TrainingState::Fresh(task));
-  ScriptedSource source(kClasses + 1);  // LibTorch refuses the shapes
   StopSignal stop;
+  int cancels = 0;
+  // The drain comes when the stream is about to go: an interrupt left behind still finds it alive.
+  ScriptedSource source(kClasses, [&] {
+    if (++cancels == 1) stop.Stop(StopReason::kDrain);
+  });
   StoppingClock clock(stop, 0);
   ProgressBoard board;
   CheckpointWriter writer(fleet, registry, task.lease(), "", [] { return false; });
   TrainingLoop loop(task, {}, state, source, writer, board, stop, clock);
   EXPECT_THROW(loop.Run().IgnoreError(), c10::Error);
+  ASSERT_EQ(cancels, 1) << "the reader's own";
   stop.Stop(StopReason::kDrain);
-  EXPECT_EQ(stop.reason(), StopReason::kDrain);
+  EXPECT_EQ(cancels, 1);
+}
+
+// One number a picture would broadcast over the classes, and train on garbage.
+TEST(TrainingLoop, LabelsOfAnotherNumberOfClassesAreDataLoss) {
+  for (const int classes : {0, 1, kClasses - 1, kClasses + 1}) {
+    SCOPED_TRACE(classes);
+    const v1::Assignment task = Task();
+    FakeFleet fleet;
+    FakeRegistry registry;
+    ASSERT_OK_AND_ASSIGN(TrainingState state, TrainingState::Fresh(task));
+    ScriptedSource source(classes);
+    StopSignal stop;
+    StoppingClock clock(stop, 0);
+    ProgressBoard board;
+    CheckpointWriter writer(fleet, registry, task.lease(), "", [] { return false; });
+    TrainingLoop loop(task, {}, state, source, writer, board, stop, clock);
+    const auto refused =
+        testing::StatusIs(absl::StatusCode::kDataLoss,
+                          ::testing::HasSubstr(absl::StrCat(
+                              kBatch * classes, " numbers as labels of 4 pictures, the model 3")));
+    EXPECT_THAT(loop.Run(), refused);
+    EXPECT_TRUE(loop.unsaved().empty());
+    ReadAhead batches(source.Open({}, 0, 0));
+    EXPECT_THAT(Validate(*state.model, batches, at::kFloat, at::kCPU), refused);
+  }
 }
 
 class RegistryWithoutMemory final : public FakeRegistry {
