@@ -30,14 +30,24 @@ namespace tls = grpc::experimental;
 
 constexpr unsigned kGrpcLooksEverySeconds = 1;  // gRPC's least
 
+absl::Status NoMemory() {
+  return absl::ResourceExhaustedError(absl::StrCat("memory for TLS: ", std::strerror(errno)));
+}
+
 absl::Status WriteAll(int fd, std::string_view bytes) {
   while (!bytes.empty()) {
     const ssize_t written = ::write(fd, bytes.data(), bytes.size());
     if (written < 0 && errno == EINTR) continue;
-    if (written < 0) {
-      return absl::ResourceExhaustedError(absl::StrCat("memory for TLS: ", std::strerror(errno)));
-    }
+    if (written < 0) return NoMemory();
     bytes.remove_prefix(static_cast<size_t>(written));
+  }
+  return absl::OkStatus();
+}
+
+// Makes `to` another name of what `from` has open.
+absl::Status Duplicate(int from, int to) {
+  while (::dup3(from, to, O_CLOEXEC) < 0) {
+    if (errno != EINTR && errno != EBUSY) return NoMemory();
   }
   return absl::OkStatus();
 }
@@ -50,21 +60,17 @@ class MemoryFile {
 
   absl::Status Replace(std::string_view bytes) {
     const int fd = ::memfd_create("atelier-tls", MFD_CLOEXEC);
-    if (fd < 0) {
-      return absl::ResourceExhaustedError(absl::StrCat("memory for TLS: ", std::strerror(errno)));
-    }
+    if (fd < 0) return NoMemory();
     absl::Status status = WriteAll(fd, bytes);
     // gRPC tells by whole seconds whether a file was replaced while it was read.
     const timespec changed{++version_, 0};
     const timespec times[] = {changed, changed};
-    if (status.ok() && ::futimens(fd, times) != 0) {
-      status = absl::UnavailableError(absl::StrCat("memory for TLS: ", std::strerror(errno)));
-    }
+    if (status.ok() && ::futimens(fd, times) != 0) status = NoMemory();
     if (status.ok() && fd_ < 0) {
       fd_ = fd;
       return status;
     }
-    if (status.ok()) ::dup3(fd, fd_, O_CLOEXEC);
+    if (status.ok()) status = Duplicate(fd, fd_);
     ::close(fd);
     return status;
   }
