@@ -4,6 +4,7 @@
 #include <memory>
 #include <utility>
 
+#include "common/base/logging.h"
 #include "common/concurrency/mutex.h"
 #include "services/coordinator/fleet_service.h"
 
@@ -71,7 +72,9 @@ class WorkReactor final
     MutexLock lock(mutex_);
     if (ending_) return;
     if (outgoing_.size() >= kMaxOutgoing) {
-      // The write under way waits for a peer that does not read: only cancelling ends it.
+      // The write under way waits for a peer that does not read: only cancelling ends it, and that
+      // is all the peer sees.
+      LogWarning("trainer %s does not read what it is sent: its stream is cancelled", trainer_id_);
       context_.TryCancel();
       return End({grpc::StatusCode::RESOURCE_EXHAUSTED, "the trainer does not read; reconnect"});
     }
