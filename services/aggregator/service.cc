@@ -21,7 +21,8 @@ namespace {
 
 using SteadyClock = std::chrono::steady_clock;
 
-// Queues of work that is bounded elsewhere (admission, waiting bytes): Submit must never block.
+// Queues of work that is bounded elsewhere (admission, waiting bytes): Submit must never refuse,
+// for a refusal would count as a picture that was given no time.
 constexpr uint64_t kEndlessQueue = uint64_t{1} << 32;
 // How long the first warm-up waits to learn which trainers there are.
 constexpr std::chrono::seconds kFirstList{5};

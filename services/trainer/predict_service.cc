@@ -40,7 +40,7 @@ class PredictReactor final
     if (!accepted) {
       --in_flight_;
       read_closed_ = true;
-      shutting_down_ = true;
+      refused_ = true;
       return MaybeFinish();
     }
     if (in_flight_ < kMaxInFlight) {
@@ -91,8 +91,9 @@ class PredictReactor final
   void MaybeFinish() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     if (!read_closed_ || in_flight_ > 0 || finished_) return;
     finished_ = true;
-    Finish(shutting_down_ ? grpc::Status(grpc::StatusCode::UNAVAILABLE, "the trainer is stopping")
-                          : grpc::Status::OK);
+    Finish(refused_ ? grpc::Status(grpc::StatusCode::UNAVAILABLE,
+                                   "the trainer is busy or shutting down; send again")
+                    : grpc::Status::OK);
   }
 
   PredictServiceImpl& service_;
@@ -104,7 +105,7 @@ class PredictReactor final
   bool read_closed_ ABSL_GUARDED_BY(mutex_) = false;
   bool read_paused_ ABSL_GUARDED_BY(mutex_) = false;
   bool broken_ ABSL_GUARDED_BY(mutex_) = false;
-  bool shutting_down_ ABSL_GUARDED_BY(mutex_) = false;
+  bool refused_ ABSL_GUARDED_BY(mutex_) = false;
   bool finished_ ABSL_GUARDED_BY(mutex_) = false;
 };
 

@@ -208,7 +208,7 @@ class WorkSessionImpl final : public WorkSession {
       // Nothing to tell, but its lease has to be renewed.
       *progress.mutable_lease() = work.assignment.lease();
       progress.set_epochs(work.assignment.stage().epochs());
-      progress.set_phase("loading");
+      progress.set_phase("waiting");
       progress.set_sequence(sequence);
     }
     sent_at_[sequence] = clock_.Now();

@@ -1,10 +1,14 @@
 // RELIABILITY, "RPC": bad content of a trainer's PredictStream, request by request.
 #include <gmock/gmock.h>
+#include <grpcpp/channel.h>
 
 #include <functional>
+#include <future>
 #include <limits>
 #include <string>
 
+#include "common/rpc/channel.h"
+#include "common/rpc/server.h"
 #include "services/trainer/predict_service.h"
 #include "tests/integration/aggregator/seeded_members.h"
 #include "tests/testing/status_matchers.h"
@@ -85,6 +89,36 @@ INSTANTIATE_TEST_SUITE_P(
                     }},
         PredictCase{"MinusOneChannels", [](auto& r) { SetImage(r, kSide, -1); }}),
     [](const auto& test) { return test.param.name; });
+
+TEST(TrainerPredictStream, SaysThatItIsBusyWhenTheQueueIsFull) {
+  PredictorCache cache({}, [](const std::string&) -> absl::StatusOr<std::string> {
+    return absl::NotFoundError("no such weights");
+  });
+  WorkerPool inference(1, 1);
+  PredictServiceImpl service(cache, inference);
+  rpc::ServerOptions options;
+  options.in_process_only = true;
+  ASSERT_OK_AND_ASSIGN(const auto server, rpc::RpcServer::Start(options, {&service}));
+  const auto channels = rpc::MakeInProcessChannels();
+  channels->Add("trainer", server->server());
+  std::promise<void> running;
+  std::promise<void> may_end;
+  ASSERT_TRUE(inference.Submit([&] {
+    running.set_value();
+    may_end.get_future().wait();
+  }));
+  running.get_future().wait();
+  ASSERT_TRUE(inference.Submit([] {}));
+  grpc::ClientContext context;
+  context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(30));
+  const auto stream =
+      v1::TrainerService::NewStub(channels->Connect("inproc:trainer"))->PredictStream(&context);
+  EXPECT_TRUE(stream->Write(v1::PredictRequest()));
+  const grpc::Status refused = stream->Finish();
+  EXPECT_EQ(refused.error_code(), grpc::StatusCode::UNAVAILABLE);
+  EXPECT_THAT(refused.error_message(), ::testing::HasSubstr("busy"));
+  may_end.set_value();
+}
 
 }  // namespace
 }  // namespace atelier::trainer

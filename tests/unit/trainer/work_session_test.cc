@@ -104,6 +104,11 @@ class RenewingFleet final : public coordinator::FleetClient {
     const int until = sent_ + count;
     return changed_.wait_for(lock, kPatience, [&] { return sent_ >= until; });
   }
+  // That the last progress of `member` told.
+  std::string Phase(const std::string& member) {
+    const std::lock_guard lock(mutex_);
+    return phases_[member];
+  }
   std::unique_ptr<coordinator::WorkStream> OpenWork() override {
     return std::make_unique<Stream>(*this);
   }
@@ -126,6 +131,9 @@ class RenewingFleet final : public coordinator::FleetClient {
         fleet_.Say(renewed);
       }
       const std::lock_guard lock(fleet_.mutex_);
+      if (message.has_progress()) {
+        fleet_.phases_[message.progress().lease().member()] = message.progress().phase();
+      }
       ++fleet_.sent_;
       fleet_.changed_.notify_all();
       return true;
@@ -157,6 +165,7 @@ class RenewingFleet final : public coordinator::FleetClient {
   std::condition_variable changed_;
   std::deque<v1::CoordinatorMessage> down_;
   std::map<std::string, int> taken_;
+  std::map<std::string, std::string> phases_;
   int sent_ = 0;
 };
 
@@ -199,6 +208,7 @@ TEST(WorkSession, ATaskThatWaitsForACancelledOneKeepsItsLease) {
     EXPECT_TRUE(renewed) << i;
     clock.Advance(kTtl / 2);
   }
+  EXPECT_EQ(fleet.Phase("second"), "waiting");
   first_may_end.set_value();
   EXPECT_EQ(second.get_future().get(), StopReason::kNone);
 }
