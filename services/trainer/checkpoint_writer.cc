@@ -5,6 +5,7 @@
 #include "common/base/logging.h"
 #include "common/base/status.h"
 #include "common/nn/tensor_io.h"
+#include "services/trainer/request_id.h"
 #include "services/trainer/torch_errors.h"
 
 namespace atelier::trainer {
@@ -117,8 +118,7 @@ absl::Status CheckpointWriter::Write(CheckpointJob& job) {
     return absl::OkStatus();
   }));
   // The client gives a request its id: kept here, so that a retry after a lost answer is the same.
-  request.set_request_id(lease_.run_id() + "/" + lease_.member() + "/" + lease_.stage() + "/" +
-                         std::to_string(lease_.epoch()) + "/" + request.digest().substr(0, 32));
+  request.set_request_id(RequestIdOf(request));
   ATELIER_RETURN_IF_ERROR(RetryWhileUnavailable([&] { return fleet_.CommitCheckpoint(request); }));
   MutexLock lock(mutex_);
   best_ = best;

@@ -14,6 +14,7 @@
 #include "common/nn/tensor_io.h"
 #include "services/trainer/environment.h"
 #include "services/trainer/evaluation.h"
+#include "services/trainer/request_id.h"
 #include "services/trainer/torch_errors.h"
 #include "services/trainer/training_loop.h"
 
@@ -74,10 +75,9 @@ absl::Status TaskRunner::Train(const v1::Assignment& assignment, ProgressBoard& 
   }
   nn::SetDeterministic(assignment.plan().deterministic());
   const at::Device device(options_.device);
-  ATELIER_ASSIGN_OR_RETURN(TrainingState state, TrainingState::Fresh(assignment));
+  ATELIER_ASSIGN_OR_RETURN(TrainingState state, TrainingState::Fresh(assignment, device));
   v1::NumericEnvironment stored = environment;
   ATELIER_RETURN_IF_ERROR(LoadStart(assignment, registry_, state, stored));
-  if (!device.is_cpu()) state.model->to(device);
   outcome.result.set_resumed_inexact(Differences(stored, environment));
   if (!outcome.result.resumed_inexact().empty()) {
     board.AddLogLine("RESUMED_INEXACT: " + outcome.result.resumed_inexact() +
@@ -181,9 +181,7 @@ void TaskRunner::Report(const v1::Assignment& assignment, const absl::Status& st
              status.ToString());
   }
   // The same request id for every try: a lost answer is no second effect.
-  request.set_request_id(absl::StrCat(assignment.lease().run_id(), "/", assignment.lease().member(),
-                                      "/", assignment.lease().stage(), "/finish/",
-                                      assignment.lease().epoch()));
+  request.set_request_id(RequestIdOf(request));
   constexpr int kTries = 20;
   absl::Status reported;
   for (int i = 0; i < kTries && stop.reason() != StopReason::kAbandon; ++i) {

@@ -12,10 +12,13 @@ std::string ExtendLedger(const std::string& digest, int step, const std::string&
   return Sha256Hex(absl::StrCat(digest, "/", step, "/", batch_digest));
 }
 
-absl::StatusOr<TrainingState> TrainingState::Fresh(const v1::Assignment& assignment) {
+absl::StatusOr<TrainingState> TrainingState::Fresh(const v1::Assignment& assignment,
+                                                   const at::Device& device) {
   TrainingState state;
   ATELIER_ASSIGN_OR_RETURN(state.model,
                            nn::MemberModel::Create(assignment.model(), assignment.member_seed()));
+  // Before the optimizer: its moments are made where the parameters are.
+  state.model->to(device);
   state.optimizer =
       std::make_unique<Adam>(state.model->TrainableParameters(), assignment.stage().optimizer());
   state.callbacks = InitialCallbacks(assignment.stage());

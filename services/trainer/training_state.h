@@ -29,8 +29,9 @@ struct TrainingState {
   std::string ledger_digest;
   std::string best_weights_digest;  // once it is known (the writer uploads in the background)
 
-  // A state at the stage's beginning.
-  static absl::StatusOr<TrainingState> Fresh(const v1::Assignment& assignment);
+  // A state at the stage's beginning; the model and the optimizer's moments are on `device`.
+  static absl::StatusOr<TrainingState> Fresh(const v1::Assignment& assignment,
+                                             const at::Device& device = at::kCPU);
   // Tensors are cloned: the copy stays as it is while training goes on.
   Checkpoint Snapshot(const v1::Assignment& assignment,
                       const v1::NumericEnvironment& environment) const;
