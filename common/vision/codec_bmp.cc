@@ -25,7 +25,8 @@ absl::StatusOr<Image> DecodeBmp(std::string_view bytes, const PictureInfo& info)
     }
     cv::Mat rgb(image.height, image.width, CV_8UC3, image.pixels.data());
     cv::cvtColor(decoded, rgb, decoded.channels() == 1 ? cv::COLOR_GRAY2RGB : cv::COLOR_BGR2RGB);
-  } catch (const cv::Exception&) {
+  } catch (const cv::Exception& error) {
+    if (error.code == cv::Error::StsNoMem) throw;  // the picture cannot be blamed for that
     return damaged;
   }
   return image;

@@ -40,8 +40,9 @@ absl::StatusOr<PictureHeader> ReadPictureHeader(std::string_view bytes, const De
 absl::StatusOr<Image> DecodePicture(std::string_view bytes, int channels,
                                     const DecodeLimits& limits = {});
 
-// PNG bytes of an image (previews, reports); empty for an image without pixels.
-std::string EncodePng(const Image& image);
+// PNG bytes of an image (previews, reports). InvalidArgument: an image without pixels.
+// ResourceExhausted: not enough memory.
+absl::StatusOr<std::string> EncodePng(const Image& image);
 
 // Whether the file name ends like a picture we read (.jpg .jpeg .png .webp .bmp, any case).
 bool HasPictureExtension(std::string_view file_name);

@@ -3,26 +3,27 @@
 #include <vector>
 
 #include "common/vision/decode.h"
+#include "common/vision/guarded.h"
 
 namespace atelier::vision {
 
-std::string EncodePng(const Image& image) {
-  // OpenCV only reads through the pointer.
-  const cv::Mat pixels(image.height, image.width, image.channels == 3 ? CV_8UC3 : CV_8UC1,
-                       const_cast<uint8_t*>(image.pixels.data()));
-  std::vector<uint8_t> png;
-  try {
+absl::StatusOr<std::string> EncodePng(const Image& image) {
+  if (image.pixels.empty()) return absl::InvalidArgumentError("an image without pixels has no PNG");
+  return Guarded("encode the picture", [&]() -> absl::StatusOr<std::string> {
+    // OpenCV only reads through the pointer.
+    cv::Mat pixels(image.height, image.width, image.channels == 3 ? CV_8UC3 : CV_8UC1,
+                   const_cast<uint8_t*>(image.pixels.data()));
     if (image.channels == 3) {
       cv::Mat bgr;
       cv::cvtColor(pixels, bgr, cv::COLOR_RGB2BGR);
-      cv::imencode(".png", bgr, png);
-    } else {
-      cv::imencode(".png", pixels, png);
+      pixels = bgr;
     }
-  } catch (const cv::Exception&) {
-    return {};
-  }
-  return std::string(png.begin(), png.end());
+    std::vector<uint8_t> png;
+    if (!cv::imencode(".png", pixels, png)) {
+      return absl::ResourceExhaustedError("cannot encode the picture");
+    }
+    return std::string(png.begin(), png.end());
+  });
 }
 
 }  // namespace atelier::vision

@@ -27,7 +27,6 @@ class DataServiceImpl final : public v1::DataService::CallbackService {
 
  private:
   absl::StatusOr<std::shared_ptr<BatchWindow>> OpenWindow(const v1::StreamBatchesRequest& request);
-  absl::Status MakePreview(const v1::PreviewRequest& request, v1::PreviewResponse& response);
 
   Catalog& catalog_;
   PictureCache& cache_;

@@ -63,7 +63,7 @@ std::string MakePicture(int number, int height, int width) {
     state = state * 1664525U + 1013904223U;
     value = static_cast<uint8_t>(state >> 24);
   }
-  return vision::EncodePng(image);
+  return vision::EncodePng(image).value();
 }
 
 }  // namespace atelier::aggregator

@@ -20,7 +20,7 @@ using ::testing::IsEmpty;
 std::string Png(int side = 20) {
   vision::Image image = vision::Image::Make(side, side, 3);
   for (size_t i = 0; i < image.pixels.size(); ++i) image.pixels[i] = static_cast<uint8_t>(i * 5);
-  return vision::EncodePng(image);
+  return vision::EncodePng(image).value();
 }
 
 // NOLINTNEXTLINE(cppcoreguidelines-virtual-class-destructor): GoogleTest deletes it as a Test

@@ -15,7 +15,22 @@ inline std::string Png(int seed, int size = 24) {
   for (size_t i = 0; i < image.pixels.size(); ++i) {
     image.pixels[i] = static_cast<uint8_t>((i * 7 + static_cast<size_t>(seed) * 31) % 251);
   }
-  return vision::EncodePng(image);
+  return vision::EncodePng(image).value();
+}
+
+// A grey BMP of `side` (a multiple of four) squared.
+inline std::string GreyBmp(int side) {
+  const auto number = [](int value) {
+    std::string bytes;
+    for (int shift = 0; shift < 32; shift += 8) bytes += static_cast<char>(value >> shift);
+    return bytes;
+  };
+  const int pixels_at = 54 + 4 * 256;
+  std::string bmp = "BM" + number(pixels_at + side * side) + number(0) + number(pixels_at);
+  bmp += number(40) + number(side) + number(side) + std::string("\1\0\x08\0", 4) + number(0);
+  bmp += number(side * side) + number(0) + number(0) + number(256) + number(0);
+  for (int level = 0; level < 256; ++level) bmp += number(level * 0x010101);
+  return bmp + std::string(static_cast<size_t>(side) * side, '\x55');
 }
 
 inline void Write(const std::filesystem::path& path, const std::string& bytes) {

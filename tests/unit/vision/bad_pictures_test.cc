@@ -2,13 +2,11 @@
 // is allocated for it, never a partial picture, and the next good one decodes.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <sys/resource.h>
-#include <unistd.h>
 
-#include <fstream>
 #include <string>
 
 #include "common/vision/decode.h"
+#include "tests/testing/little_memory.h"
 #include "tests/testing/status_matchers.h"
 #include "tests/unit/vision/picture_list.h"
 #include "tests/unit/vision/png_maker.h"
@@ -130,25 +128,6 @@ TEST(BadPictures, NoByteFlipCrashesAnyDecoder) {
 
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)  // their shadows take terabytes
 
-// The process's addresses are limited while this lives.
-class LittleMemory {
- public:
-  explicit LittleMemory(rlim_t more_bytes) {
-    rlim_t pages = 0;
-    std::ifstream("/proc/self/statm") >> pages;
-    getrlimit(RLIMIT_AS, &before_);
-    rlimit limit = before_;
-    limit.rlim_cur = pages * static_cast<rlim_t>(sysconf(_SC_PAGESIZE)) + more_bytes;
-    setrlimit(RLIMIT_AS, &limit);
-  }
-  ~LittleMemory() { setrlimit(RLIMIT_AS, &before_); }
-  LittleMemory(const LittleMemory&) = delete;
-  LittleMemory& operator=(const LittleMemory&) = delete;
-
- private:
-  rlimit before_{};
-};
-
 TEST(BadPictures, WhereverMemoryEndsIsAStatus) {
   const std::string header("II*\0\x08\0\0\0\x01\0", 10);
   const std::string turned("\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0", 16);
@@ -158,7 +137,7 @@ TEST(BadPictures, WhereverMemoryEndsIsAStatus) {
     int refusals = 0;
     absl::Status status;
     do {
-      const LittleMemory little(static_cast<rlim_t>(refusals) << 22);
+      const testing::LittleMemory little(static_cast<rlim_t>(refusals) << 22);
       status = DecodePicture(bytes, channels).status();
       if (!status.ok()) ++refusals;
     } while (absl::IsResourceExhausted(status));
