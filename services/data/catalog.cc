@@ -12,6 +12,7 @@
 #include "common/base/files.h"
 #include "common/base/sha256.h"
 #include "common/base/status.h"
+#include "common/vision/guarded.h"
 #include "common/vision/split.h"
 #include "services/data/path_guard.h"
 
@@ -91,7 +92,7 @@ absl::StatusOr<std::unique_ptr<Catalog>> Catalog::Create(const fs::path& root,
   return std::unique_ptr<Catalog>(new Catalog(std::move(canonical), limits, std::max(1, threads)));
 }
 
-Catalog::FileRecord Catalog::Examine(const fs::path& path) const {
+absl::StatusOr<Catalog::FileRecord> Catalog::Examine(const fs::path& path) const {
   FileRecord record;
   const auto refuse = [&record](std::string_view reason) {
     record.reason = std::string(reason);
@@ -103,6 +104,9 @@ Catalog::FileRecord Catalog::Examine(const fs::path& path) const {
   const auto header = vision::ReadPictureHeader(*bytes, limits_);
   if (!header.ok()) return refuse(std::string(header.status().message()));
   const auto image = vision::DecodePicture(*bytes, 3, limits_);
+  // The header is within the limits: it is memory that ended, and a good picture may be whole
+  // again.
+  if (absl::IsResourceExhausted(image.status())) return image.status();
   if (!image.ok()) return refuse(std::string(image.status().message()));
   record.sha256 = Sha256Hex(*bytes);
   record.width = header->oriented_width;
@@ -110,7 +114,7 @@ Catalog::FileRecord Catalog::Examine(const fs::path& path) const {
   return record;
 }
 
-Catalog::FileRecord Catalog::ExamineCached(const fs::path& path) {
+absl::StatusOr<Catalog::FileRecord> Catalog::ExamineCached(const fs::path& path) {
   struct stat info{};
   if (::stat(path.c_str(), &info) != 0) {
     FileRecord record;
@@ -126,7 +130,7 @@ Catalog::FileRecord Catalog::ExamineCached(const fs::path& path) {
       return found->second;
     }
   }
-  FileRecord record = Examine(path);
+  ATELIER_ASSIGN_OR_RETURN(FileRecord record, Examine(path));
   record.bytes = info.st_size;
   record.modified = modified;
   MutexLock lock(mutex_);
@@ -134,27 +138,44 @@ Catalog::FileRecord Catalog::ExamineCached(const fs::path& path) {
   return record;
 }
 
-std::vector<Catalog::FileRecord> Catalog::ExamineAll(const fs::path& folder,
-                                                     const std::vector<FoundFile>& files,
-                                                     const DescribeProgressCallback& on_progress) {
+absl::StatusOr<std::vector<Catalog::FileRecord>> Catalog::ExamineAll(
+    const fs::path& folder, const std::vector<FoundFile>& files,
+    const DescribeProgressCallback& on_progress) {
   std::vector<FileRecord> records(files.size());
   std::atomic<size_t> next{0};
   std::atomic<int> done{0};
   const int total = static_cast<int>(files.size());
   Mutex progress_mutex;
+  absl::Status first_error;
+  const auto work_on = [&](size_t i) -> absl::Status {
+    records[i].reason = files[i].refusal;
+    if (files[i].refusal.empty()) {
+      ATELIER_ASSIGN_OR_RETURN(records[i], ExamineCached(folder / files[i].file));
+    }
+    const int finished = ++done;
+    MutexLock lock(progress_mutex);
+    on_progress(finished, total);
+    return absl::OkStatus();
+  };
   const auto work = [&] {
     for (size_t i = next++; i < files.size(); i = next++) {
-      records[i].reason = files[i].refusal;
-      if (files[i].refusal.empty()) records[i] = ExamineCached(folder / files[i].file);
-      const int finished = ++done;
+      absl::Status status =
+          vision::Guarded("examine the pictures", [&work_on, i] { return work_on(i); });
+      if (status.ok()) continue;
+      next = files.size();  // the others end too
       MutexLock lock(progress_mutex);
-      on_progress(finished, total);
+      first_error.Update(std::move(status));
     }
   };
-  std::vector<std::thread> helpers;
-  for (int t = 1; t < threads_; ++t) helpers.emplace_back(work);
-  work();
-  for (std::thread& helper : helpers) helper.join();
+  {
+    std::vector<std::jthread> helpers;
+    vision::Guarded("start a thread", [&] {
+      for (int t = 1; t < threads_; ++t) helpers.emplace_back(work);
+      return absl::OkStatus();
+    }).IgnoreError();  // those there are do all of it
+    work();
+  }
+  ATELIER_RETURN_IF_ERROR(first_error);
   return records;
 }
 
@@ -169,7 +190,8 @@ absl::StatusOr<std::shared_ptr<const Dataset>> Catalog::Describe(
   dataset->layout = found.layout;
   dataset->files = static_cast<int>(found.files.size());
   ATELIER_ASSIGN_OR_RETURN(dataset->classes, ChooseClasses(found, request.classes()));
-  const std::vector<FileRecord> records = ExamineAll(folder, found.files, on_progress);
+  ATELIER_ASSIGN_OR_RETURN(const std::vector<FileRecord> records,
+                           ExamineAll(folder, found.files, on_progress));
 
   std::map<std::string, std::string> kept_by_digest;
   for (size_t i = 0; i < records.size(); ++i) {

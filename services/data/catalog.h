@@ -43,7 +43,8 @@ class Catalog {
                                                          int threads);
 
   // Every file is read, header-checked, decoded once and hashed, by `threads` at a time; what did
-  // not change since (size, mtime) is not read again. Errors as DescribeDataset's.
+  // not change since (size, mtime) is not read again. Errors as DescribeDataset's, and
+  // ResourceExhausted without memory: no file is blamed for that.
   absl::StatusOr<std::shared_ptr<const Dataset>> Describe(
       const v1::DescribeDatasetRequest& request, const DescribeProgressCallback& on_progress);
 
@@ -70,11 +71,12 @@ class Catalog {
   Catalog(std::filesystem::path root, const vision::DecodeLimits& limits, int threads)
       : root_(std::move(root)), limits_(limits), threads_(threads) {}
 
-  FileRecord Examine(const std::filesystem::path& path) const;
-  FileRecord ExamineCached(const std::filesystem::path& path);
-  std::vector<FileRecord> ExamineAll(const std::filesystem::path& folder,
-                                     const std::vector<FoundFile>& files,
-                                     const DescribeProgressCallback& on_progress);
+  // An error is none of the file's: see Describe.
+  absl::StatusOr<FileRecord> Examine(const std::filesystem::path& path) const;
+  absl::StatusOr<FileRecord> ExamineCached(const std::filesystem::path& path);
+  absl::StatusOr<std::vector<FileRecord>> ExamineAll(const std::filesystem::path& folder,
+                                                     const std::vector<FoundFile>& files,
+                                                     const DescribeProgressCallback& on_progress);
 
   // A digest and an order of classes: the digest does not know the order, which labels depend on.
   using Key = std::pair<std::string, std::vector<std::string>>;

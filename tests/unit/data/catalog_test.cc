@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "tests/testing/little_memory.h"
 #include "tests/testing/status_matchers.h"
 #include "tests/testing/temp_dir.h"
 #include "tests/unit/data/pictures.h"
@@ -101,6 +102,25 @@ TEST_F(CatalogTest, OrdersOfTheClassesAreForgottenLeastRecentlyUsedFirst) {
   EXPECT_FALSE(orders.back().expired());
   EXPECT_EQ(find({"a", "b", "d", "c"})->classes[3], "c") << "described again";
 }
+
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)  // their shadows take terabytes
+TEST_F(CatalogTest, WithoutMemoryNoPictureIsBlamed) {
+  WriteClasses(dir_.path(), 1);
+  Write(dir_.path() / "cat" / "large.bmp", GreyBmp(3400));  // 35 MB decoded, in OpenCV 35 MB more
+  auto catalog = Open();
+  int refusals = 0;
+  absl::StatusOr<std::shared_ptr<const Dataset>> dataset;
+  do {
+    const testing::LittleMemory little(static_cast<rlim_t>(refusals) << 22);
+    dataset = Describe(*catalog, 1);
+    if (!dataset.ok()) ++refusals;
+  } while (absl::IsResourceExhausted(dataset.status()));
+  ASSERT_THAT(dataset, IsOk());
+  EXPECT_EQ((*dataset)->samples.size(), 3U);
+  EXPECT_TRUE((*dataset)->quarantined.empty()) << (*dataset)->quarantined[0].reason();
+  EXPECT_GT(refusals, 4);
+}
+#endif
 
 TEST_F(CatalogTest, ARelativeRootIsRefusedWithTheFix) {
   EXPECT_THAT(Catalog::Create("pictures", {}, 1),
