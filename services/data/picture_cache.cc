@@ -27,10 +27,10 @@ absl::StatusOr<std::shared_ptr<const vision::Image>> PictureCache::Get(
   auto image = std::make_shared<const vision::Image>(std::move(loaded));
   if (BytesOf(*image) > max_bytes_) return image;
   MutexLock lock(mutex_);
-  const auto [entry, added] = entries_.try_emplace(key);
+  std::list<std::string> use{key};  // of its own until the entry is complete: memory may end
+  const auto [entry, added] = entries_.try_emplace(key, Entry{image, use.begin()});
   if (!added) return entry->second.image;
-  uses_.push_front(key);
-  entry->second = {image, uses_.begin()};
+  uses_.splice(uses_.begin(), use);
   stats_.bytes += BytesOf(*image);
   while (stats_.bytes > max_bytes_) {
     const auto oldest = entries_.find(uses_.back());
