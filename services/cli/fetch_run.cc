@@ -1,5 +1,7 @@
 #include "services/cli/fetch_run.h"
 
+#include <algorithm>
+
 #include "absl/strings/str_cat.h"
 #include "common/base/files.h"
 #include "common/base/sha256.h"
@@ -87,6 +89,14 @@ absl::Status FetchRun(const v1::Run& run, coordinator::RunClient& runs,
   ATELIER_ASSIGN_OR_RETURN(const RunPredictions predictions, FetchPredictions(run, registry));
   if (predictions.test.rows > 0) {
     ATELIER_RETURN_IF_ERROR(directory.WriteSubmission(predictions.test));
+    const auto unread = std::count_if(
+        run.dataset().quarantined().begin(), run.dataset().quarantined().end(),
+        [](const v1::QuarantinedFile& file) { return file.file().starts_with("test/"); });
+    if (unread > 0) {
+      Say(absl::StrCat("submission.csv has no rows for ", unread,
+                       " files of test/ that cannot be read (quarantine.csv names them): its rows "
+                       "number the others"));
+    }
   }
   const ReportData report = GatherReport(run, predictions, runs);
   for (const std::string& note : report.notes) Say("report: " + note);

@@ -203,13 +203,16 @@ absl::StatusOr<std::shared_ptr<const Dataset>> Catalog::Describe(
       bad.set_reason(record.reason);
       continue;
     }
-    // A folder to predict wants an answer for every file, copies included.
-    const auto [kept, first] = kept_by_digest.emplace(record.sha256, file.file);
-    if (!first && !request.unlabeled_ok()) {
-      v1::DuplicateFile& duplicate = dataset->duplicates.emplace_back();
-      duplicate.set_file(file.file);
-      duplicate.set_kept(kept->second);
-      continue;
+    // What is to be predicted wants an answer for every file, copies included; and it never stands
+    // in for a labeled picture of the same bytes.
+    if (!file.test && !request.unlabeled_ok()) {
+      const auto [kept, first] = kept_by_digest.emplace(record.sha256, file.file);
+      if (!first) {
+        v1::DuplicateFile& duplicate = dataset->duplicates.emplace_back();
+        duplicate.set_file(file.file);
+        duplicate.set_kept(kept->second);
+        continue;
+      }
     }
     v1::Sample& sample = dataset->samples.emplace_back();
     sample.set_file(file.file);

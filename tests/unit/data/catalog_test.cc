@@ -54,6 +54,17 @@ TEST_F(CatalogTest, CopiesAreDroppedAndListed) {
   EXPECT_EQ(dataset->duplicates[0].kept(), "cat/0.png");
 }
 
+// submission.csv numbers the files of test/: none may be missing.
+TEST_F(CatalogTest, CopiesAmongTheTestPicturesStayAndCostNoLabeledPicture) {
+  WriteClasses(dir_.path() / "train", 2);
+  for (const char* file : {"a.png", "b.png"}) Write(dir_.path() / "test" / file, Png(50));
+  Write(dir_.path() / "test" / "c.png", Png(0));  // train/cat/0.png
+  auto catalog = Open();
+  ASSERT_OK_AND_ASSIGN(const auto dataset, Describe(*catalog));
+  EXPECT_EQ(dataset->class_of_sample, (std::vector<int32_t>{-1, -1, -1, 0, 0, 1, 1}));
+  EXPECT_TRUE(dataset->duplicates.empty());
+}
+
 TEST_F(CatalogTest, WhatIsNoPictureIsQuarantinedWithinTheBudget) {
   WriteClasses(dir_.path(), 2);
   Write(dir_.path() / "cat" / "text.jpg", "not a picture");
