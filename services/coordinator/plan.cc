@@ -107,7 +107,7 @@ absl::Status CheckAugmentation(const std::string& field, const v1::AugmentationS
   ATELIER_RETURN_IF_ERROR(
       CheckRange(field + ".rotation_degrees", a.rotation_degrees(), 0.0F, 180.0F));
   ATELIER_RETURN_IF_ERROR(CheckRange(field + ".shear_degrees", a.shear_degrees(), 0.0F, 80.0F));
-  ATELIER_RETURN_IF_ERROR(CheckRange(field + ".zoom", a.zoom(), 0.0F, 0.95F));
+  ATELIER_RETURN_IF_ERROR(CheckRange(field + ".zoom", a.zoom(), 0.0F, 0.9F));
   ATELIER_RETURN_IF_ERROR(CheckRange(field + ".width_shift", a.width_shift(), 0.0F, 1.0F));
   return CheckRange(field + ".height_shift", a.height_shift(), 0.0F, 1.0F);
 }
@@ -151,7 +151,7 @@ absl::Status CompleteStage(const std::string& field, v1::StageSpec& stage) {
   ATELIER_RETURN_IF_ERROR(
       CheckRange(field + ".schedule.warmup_steps", schedule.warmup_steps(), 0, 1'000'000'000));
   ATELIER_RETURN_IF_ERROR(
-      CheckRange(field + ".cutmix.alpha", stage.cutmix().alpha(), 0.0F, 1000.0F));
+      CheckRange(field + ".cutmix.alpha", stage.cutmix().alpha(), 0.0F, 100.0F));
   ATELIER_RETURN_IF_ERROR(CheckRange(field + ".cutmix.off_after_epoch",
                                      stage.cutmix().off_after_epoch(), 0, kMaxEpochs));
   ATELIER_RETURN_IF_ERROR(
@@ -267,6 +267,33 @@ v1::DescribeDatasetRequest DescribeRequest(const v1::RunPlan& plan) {
   return request;
 }
 
+namespace {
+
+// An undersampled stage splits what is left of each class, which the data-service sees at its first
+// batch only: after the stages before it.
+absl::Status CheckUndersampledSplits(const v1::RunPlan& plan, const v1::DatasetSummary& summary) {
+  const int64_t classes = summary.classes_size();
+  const auto smallest =
+      std::min_element(summary.classes().begin(), summary.classes().end(),
+                       [](const auto& a, const auto& b) { return a.found() < b.found(); });
+  const int64_t left = classes * smallest->found();
+  const auto validation =
+      static_cast<int64_t>(std::ceil(plan.validation_fraction() * static_cast<double>(left)));
+  if (validation >= classes && left - validation >= classes) return absl::OkStatus();
+  for (const v1::StageSpec& stage : plan.stages()) {
+    if (!stage.undersample() || plan.validation_fraction() == 0) continue;
+    return absl::FailedPreconditionError(absl::StrCat(
+        "stage ", stage.name(), " undersamples to ", smallest->found(), " pictures of each of the ",
+        classes, " classes (as many as ", smallest->name(), " has), of which validation_fraction ",
+        plan.validation_fraction(), " sets ", validation,
+        " aside; training and validation each need one of every class: change "
+        "validation_fraction, add pictures or set undersample: false"));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
 absl::StatusOr<v1::RunPlan> BindDataset(v1::RunPlan plan, const v1::DatasetSummary& summary) {
   if (summary.classes_size() < 2) {
     return absl::InvalidArgumentError(
@@ -280,6 +307,7 @@ absl::StatusOr<v1::RunPlan> BindDataset(v1::RunPlan plan, const v1::DatasetSumma
   for (const v1::MemberSpec& member : plan.members()) {
     ATELIER_RETURN_IF_ERROR(CheckBatchBytes(plan, member.image()));
   }
+  ATELIER_RETURN_IF_ERROR(CheckUndersampledSplits(plan, summary));
   plan.set_dataset_digest(summary.digest());
   if (plan.name().empty()) {
     plan.set_name(IsSafeName(summary.folder_name()) ? summary.folder_name() : "ensemble");

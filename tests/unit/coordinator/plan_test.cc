@@ -72,6 +72,15 @@ INSTANTIATE_TEST_SUITE_P(
         WrongField{"Threads", [](v1::RunPlan& p) { p.set_threads(-4); }, "threads is -4"},
         WrongField{"BadSampleBudget", [](v1::RunPlan& p) { p.set_bad_sample_budget(-0.5); },
                    "bad_sample_budget is -0.5"},
+        // As vision::ValidateAugmentation and ValidateCutMix, which the data-service asks at a
+        // stage's first batch.
+        WrongField{
+            "Zoom",
+            [](v1::RunPlan& p) { p.mutable_stages(0)->mutable_augmentation()->set_zoom(0.92F); },
+            "augmentation.zoom is 0.92; allowed: 0..0.9"},
+        WrongField{"CutMixAlpha",
+                   [](v1::RunPlan& p) { p.mutable_stages(0)->mutable_cutmix()->set_alpha(200); },
+                   "cutmix.alpha is 200; allowed: 0..100"},
         WrongField{"MinMembers", [](v1::RunPlan& p) { p.set_min_members(3); },
                    "min_members is 3; allowed: 0..2"},
         WrongField{"Epochs", [](v1::RunPlan& p) { p.mutable_stages(1)->set_epochs(0); },
@@ -183,6 +192,25 @@ TEST(BindDataset, RefusesFewerThanTwoClasses) {
   summary.mutable_classes()->RemoveLast();
   EXPECT_THAT(BindDataset(MakePlan({"a"}, {"train"}), summary),
               StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("has 1 labelled classes")));
+}
+
+// As vision::Compose, which is asked for such a stage only once the ones before it are done.
+TEST(BindDataset, RefusesAStageWhoseUndersampledClassesCannotBeSplit) {
+  v1::RunPlan plan = MakePlan({"a"}, {"train", "retrain"});
+  plan.set_validation_fraction(0.1);
+  v1::DatasetSummary summary = MakeSummary();
+  const auto bind = [&](int smallest) {
+    summary.mutable_classes(0)->set_found(100);
+    summary.mutable_classes(1)->set_found(smallest);
+    return BindDataset(plan, summary);
+  };
+  EXPECT_THAT(bind(5), IsOk()) << "no stage undersamples";
+  plan.mutable_stages(1)->set_undersample(true);
+  EXPECT_THAT(bind(5), StatusIs(absl::StatusCode::kFailedPrecondition,
+                                HasSubstr("stage retrain undersamples to 5 pictures")));
+  EXPECT_THAT(bind(6), IsOk()) << "2 of 12 are set aside";
+  plan.set_validation_fraction(0);
+  EXPECT_THAT(bind(5), IsOk()) << "nothing is set aside";
 }
 
 TEST(BindDataset, RefusesABatchWhoseLabelsMakeItMoreThanAMessage) {
