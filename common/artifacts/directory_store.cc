@@ -125,6 +125,28 @@ class Reader final : public ArtifactReader {
   std::optional<Sha256> hash_;
 };
 
+// Only what says something of the file itself is damage: a process without free descriptors must
+// not lose its checkpoints.
+absl::Status NotOpened(const std::string& digest, const fs::path& path, int error) {
+  std::error_code ignored;
+  switch (error) {
+    case ENOENT:
+      if (fs::exists(DamagedPath(path), ignored)) return Damaged(digest);
+      return absl::NotFoundError("no artifact " + digest);
+    case ELOOP:  // O_NOFOLLOW
+    case EIO:
+      return Damaged(digest);
+    case EMFILE:
+    case ENFILE:
+    case ENOMEM:
+      return absl::ResourceExhaustedError(
+          absl::StrCat("cannot open artifact ", digest, " now: ", std::strerror(error)));
+    default:
+      return absl::UnavailableError(
+          absl::StrCat("cannot open artifact ", digest, ": ", std::strerror(error)));
+  }
+}
+
 class DirectoryStore final : public ArtifactStore {
  public:
   explicit DirectoryStore(fs::path dir) : dir_(std::move(dir)) {}
@@ -144,13 +166,7 @@ class DirectoryStore final : public ArtifactStore {
     const fs::path path = PathOf(digest);
     // A link planted in the store must not lead out of it.
     const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-    if (fd < 0) {
-      std::error_code error;
-      if (errno == ENOENT && !fs::exists(DamagedPath(path), error)) {
-        return absl::NotFoundError("no artifact " + digest);
-      }
-      return Damaged(digest);
-    }
+    if (fd < 0) return NotOpened(digest, path, errno);
     struct stat info{};
     if (::fstat(fd, &info) != 0 || !S_ISREG(info.st_mode)) {
       ::close(fd);

@@ -241,7 +241,8 @@ absl::StatusOr<v1::Run> RunExecutor::Cancel(const std::string& run_id, const std
     MutexLock lock(mutex_);
     std::vector<std::pair<std::string, v1::Lease>> stopped;
     const int64_t now = UnixMillis(clock_.WallNow());
-    ATELIER_RETURN_IF_ERROR(Mutate(run_id, [&](RunChange& change, Transaction&) -> absl::Status {
+    const auto cancel = [&](RunChange& change, Transaction&)
+                            ABSL_NO_THREAD_SAFETY_ANALYSIS -> absl::Status {
       v1::Run& run = change.record.run;
       if (run.state() == v1::RUN_CANCELLED) return absl::OkStatus();
       if (run.state() != v1::RUN_RUNNING) {
@@ -253,6 +254,7 @@ absl::StatusOr<v1::Run> RunExecutor::Cancel(const std::string& run_id, const std
         const TaskKey key{run_id, task.member(), task.stage()};
         if (v1::Attempt* attempt = RunningAttempt(edited)) {
           attempt->set_end_kind(v1::ATTEMPT_CANCELLED);
+          *attempt->mutable_end() = HowFar(key, edited, *attempt);
           attempt->set_error(reason);
           attempt->set_ended_unix_ms(now);
           stopped.emplace_back(attempt->trainer(), MakeLease(key, attempt->lease_epoch()));
@@ -265,7 +267,8 @@ absl::StatusOr<v1::Run> RunExecutor::Cancel(const std::string& run_id, const std
       run.set_ended_unix_ms(now);
       change.AddRunEvent(v1::RUN_CANCELLED, reason, now);
       return absl::OkStatus();
-    }));
+    };
+    ATELIER_RETURN_IF_ERROR(Mutate(run_id, cancel));
     for (const auto& [trainer, lease] : stopped) {
       fleet_.leases().erase(KeyOf(lease));
       progress_.erase(KeyOf(lease));

@@ -126,13 +126,16 @@ class RunExecutor {
 
   Snapshot TakeSnapshot() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status Apply(const Action& action) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Where an attempt that ends now got to.
+  v1::DataCursor HowFar(const TaskKey& key, const v1::Task& task, const v1::Attempt& attempt) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status EndAttempt(const TaskKey& key, int64_t lease_epoch, v1::AttemptEnd end,
                           const std::string& error) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status Grant(const GrantLease& grant) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status Finish(const std::string& run_id) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status CloseRun(const std::string& run_id, v1::RunState state, const std::string& text)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  bool IsIntact(const std::string& digest);
+  bool IsDamaged(const std::string& digest);
   // P5: goes back to the newest older checkpoint that can be read, else to the start.
   absl::Status DropDamagedCheckpoint(RunChange& change, Transaction& transaction,
                                      const TaskKey& key, v1::Task& task, int64_t now);

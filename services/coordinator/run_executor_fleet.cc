@@ -185,13 +185,17 @@ absl::Status RunExecutor::CommitCheckpoint(const v1::CommitCheckpointRequest& re
   return status;
 }
 
-bool RunExecutor::IsIntact(const std::string& digest) {
+bool RunExecutor::IsDamaged(const std::string& digest) {
+  // Other errors, such as no free descriptor, say nothing of the bytes.
+  const auto is_damage = [](const absl::Status& status) {
+    return absl::IsDataLoss(status) || absl::IsNotFound(status);
+  };
   const auto reader = artifacts_.Open(digest);
-  if (!reader.ok()) return false;
+  if (!reader.ok()) return is_damage(reader.status());
   while (true) {
     const auto piece = (*reader)->Read(size_t{1} << 20);
-    if (!piece.ok()) return false;
-    if (piece->empty()) return true;
+    if (!piece.ok()) return is_damage(piece.status());
+    if (piece->empty()) return false;
   }
 }
 
@@ -201,7 +205,7 @@ absl::Status RunExecutor::DropDamagedCheckpoint(RunChange& change, Transaction& 
   task.clear_checkpoint_digest();
   task.clear_checkpoint_cursor();
   for (const CheckpointRow& row : rows) {
-    if (row.cursor.epoch() >= 0 && IsIntact(row.digest)) {
+    if (row.cursor.epoch() >= 0 && !IsDamaged(row.digest)) {
       task.set_checkpoint_digest(row.digest);
       *task.mutable_checkpoint_cursor() = row.cursor;
       break;
@@ -264,7 +268,7 @@ absl::Status RunExecutor::ApplyFinish(RunChange& change, Transaction& transactio
           now);
       // Reading a checkpoint takes its time: only an attempt that got nowhere gives a reason to.
       if (FruitlessAttempts(*task) > 0 && !task->checkpoint_digest().empty() &&
-          !IsIntact(task->checkpoint_digest())) {
+          IsDamaged(task->checkpoint_digest())) {
         task->set_error_final(false);
         return DropDamagedCheckpoint(change, transaction, key, *task, now);
       }

@@ -100,10 +100,20 @@ absl::Status RunExecutor::Apply(const Action& action) {
   return CloseRun(end.run_id, v1::RUN_FAILED, end.cause);
 }
 
+v1::DataCursor RunExecutor::HowFar(const TaskKey& key, const v1::Task& task,
+                                   const v1::Attempt& attempt) const {
+  v1::DataCursor end = attempt.end();
+  const auto live = progress_.find(key);
+  if (live != progress_.end() && live->second.progress.lease().epoch() == attempt.lease_epoch()) {
+    end = live->second.progress.cursor();
+  }
+  // Progress is told each second, a checkpoint when it is committed: the later of the two.
+  return Before(end, task.checkpoint_cursor()) ? task.checkpoint_cursor() : end;
+}
+
 absl::Status RunExecutor::EndAttempt(const TaskKey& key, int64_t lease_epoch, v1::AttemptEnd end,
                                      const std::string& error) {
   const int64_t now = UnixMillis(clock_.WallNow());
-  const auto live = progress_.find(key);
   ATELIER_RETURN_IF_ERROR(
       Mutate(key.run_id, [&](RunChange& change, Transaction&) ABSL_NO_THREAD_SAFETY_ANALYSIS {
         v1::Task& task = *change.Edit(key.member, key.stage);
@@ -112,13 +122,7 @@ absl::Status RunExecutor::EndAttempt(const TaskKey& key, int64_t lease_epoch, v1
         attempt->set_end_kind(end);
         attempt->set_error(error);
         attempt->set_ended_unix_ms(now);
-        if (live != progress_.end() && live->second.progress.lease().epoch() == lease_epoch) {
-          *attempt->mutable_end() = live->second.progress.cursor();
-        }
-        // Progress is told each second, a checkpoint when it is committed: the later of the two.
-        if (Before(attempt->end(), task.checkpoint_cursor())) {
-          *attempt->mutable_end() = task.checkpoint_cursor();
-        }
+        *attempt->mutable_end() = HowFar(key, task, *attempt);
         task.set_state(v1::TASK_WAITING);
         task.set_error(error);
         task.set_not_before_unix_ms(now + BackoffAfter(FruitlessAttempts(task)).count());

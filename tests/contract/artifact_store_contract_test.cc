@@ -1,4 +1,5 @@
 // One suite over every ArtifactStore.
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -40,6 +41,18 @@ TEST_P(ArtifactStoreContract, WhatWasPutIsRead) {
   EXPECT_EQ(digest, Sha256Hex(bytes));
   EXPECT_THAT(store_->ReadAll(digest), IsOkAndHolds(bytes));
   EXPECT_THAT(store_->Size(digest), IsOkAndHolds(300'000));
+}
+
+TEST_P(ArtifactStoreContract, WithoutAFreeDescriptorNothingIsCalledDamaged) {
+  ASSERT_OK_AND_ASSIGN(const std::string digest, store_->Put("bytes"));
+  rlimit before{};
+  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &before), 0);
+  const rlimit none = {.rlim_cur = 0, .rlim_max = before.rlim_max};
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &none), 0);
+  const absl::Status refused = store_->ReadAll(digest).status();
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &before), 0);
+  EXPECT_THAT(refused, AnyOf(IsOk(), StatusIs(absl::StatusCode::kResourceExhausted)));
+  EXPECT_THAT(store_->ReadAll(digest), IsOkAndHolds("bytes"));
 }
 
 TEST_P(ArtifactStoreContract, ListsWhatIsStoredAndSinceWhen) {

@@ -75,6 +75,7 @@ class MemoryStore final : public artifacts::ArtifactStore {
                                                                   int64_t offset) override {
     ATELIER_RETURN_IF_ERROR(artifacts::CheckDigest(digest));
     MutexLock lock(mutex_);
+    if (!open_error_.ok()) return open_error_;
     const auto found = artifacts_.find(digest);
     if (found == artifacts_.end()) return absl::NotFoundError("no artifact " + digest);
     if (offset < 0 || offset > static_cast<int64_t>(found->second.bytes->size())) {
@@ -110,6 +111,12 @@ class MemoryStore final : public artifacts::ArtifactStore {
   }
   absl::StatusOr<int> RemoveUnfinished() override { return 0; }
 
+  // What Open answers from now on, whatever is stored; OK: what it should.
+  void FailOpens(absl::Status error) {
+    MutexLock lock(mutex_);
+    open_error_ = std::move(error);
+  }
+
  private:
   struct Entry {
     Bytes bytes;
@@ -118,6 +125,7 @@ class MemoryStore final : public artifacts::ArtifactStore {
 
   Mutex mutex_;
   std::map<std::string, Entry> artifacts_ ABSL_GUARDED_BY(mutex_);
+  absl::Status open_error_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace atelier::testing

@@ -197,7 +197,7 @@ class ExecutorTest : public ::testing::Test {
 
   atelier::testing::TempDir dir_;
   atelier::testing::FakeClock clock_;
-  std::unique_ptr<artifacts::ArtifactStore> artifacts_ =
+  std::unique_ptr<atelier::testing::MemoryStore> artifacts_ =
       std::make_unique<atelier::testing::MemoryStore>();
   std::unique_ptr<StoreThatFills> store_;
   std::map<std::string, std::deque<v1::CoordinatorMessage>> inboxes_;

@@ -98,6 +98,23 @@ TEST_F(RunExecutorCheckpointsTest, ADamagedCheckpointFallsBackToTheOneBefore) {
   EXPECT_THAT(executor_->CommitCheckpoint(twice), StatusIs(absl::StatusCode::kFailedPrecondition));
 }
 
+TEST_F(RunExecutorCheckpointsTest, ACheckpointThatCannotBeOpenedNowIsNoDamagedOne) {
+  const v1::Lease lease = SubmitAndGrant();
+  Commit(lease, 0, 10);
+  const std::string last = Commit(lease, 10, 20);
+  Connect("t2");
+  Pass(kTtl, {"t2"});
+  artifacts_->FailOpens(absl::ResourceExhaustedError("too many open files"));
+  ASSERT_THAT(executor_->FinishTask(
+                  MakeFailure(Assigned("t2").value().lease(), "too many open files", true)),
+              IsOk());
+  artifacts_->FailOpens(absl::OkStatus());
+  Pass(std::chrono::seconds(2), {"t2"});
+  const auto next = Assigned("t2");
+  ASSERT_TRUE(next.has_value());
+  EXPECT_EQ(next->checkpoint_digest(), last);
+}
+
 TEST_F(RunExecutorCheckpointsTest, WithNoCheckpointLeftTheTaskStartsAtItsBeginning) {
   const v1::Lease lease = SubmitAndGrant();
   ASSERT_THAT(artifacts_->Delete(Commit(lease, 0, 10)), IsOk());

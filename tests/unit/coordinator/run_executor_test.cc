@@ -262,6 +262,9 @@ TEST_F(RunExecutorTest, CancelStopsTrainersAndResumeGoesOn) {
   EXPECT_EQ(cancelled.state(), v1::RUN_CANCELLED);
   EXPECT_EQ(cancelled.error(), "no time");
   for (const v1::Task& task : cancelled.tasks()) EXPECT_EQ(task.state(), v1::TASK_CANCELLED);
+  const v1::Attempt& attempt = cancelled.tasks(0).attempts(0);
+  EXPECT_EQ(attempt.end_kind(), v1::ATTEMPT_CANCELLED);
+  EXPECT_EQ(attempt.end().step(), 10) << "as far as its checkpoint";
   EXPECT_TRUE(WasCancelled("t1", lease));
   EXPECT_THAT(executor_->FinishTask(MakeDone(lease, 0.1)), StatusIs(absl::StatusCode::kAborted));
   EXPECT_TRUE(IsStored(digest));
