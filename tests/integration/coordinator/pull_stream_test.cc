@@ -11,6 +11,7 @@
 #include "common/rpc/channel.h"
 #include "common/rpc/server.h"
 #include "common/rpc/status.h"
+#include "tests/testing/full_pool.h"
 #include "tests/testing/status_matchers.h"
 
 namespace atelier::coordinator {
@@ -55,18 +56,9 @@ TEST(PullStream, AWakeThatFindsThePoolFullEndsTheStreamUnavailable) {
     }
     return rpc::FromGrpcStatus(reader->Finish());
   };
-  std::promise<void> running;
-  std::promise<void> go_on;
-  ASSERT_TRUE(pool.Submit([&] {
-    running.set_value();
-    go_on.get_future().wait();
-  }));
-  running.get_future().wait();
-  std::promise<void> queued;
-  ASSERT_TRUE(pool.Submit([&] { queued.set_value(); }));
+  testing::FullPool full(pool);
   EXPECT_THAT(read(), StatusIs(absl::StatusCode::kUnavailable));
-  go_on.set_value();
-  queued.get_future().wait();
+  full.Release();
   EXPECT_THAT(read(), IsOk());
 }
 

@@ -5,25 +5,18 @@
 #include <chrono>
 #include <future>
 
+#include "tests/testing/full_pool.h"
+
 namespace atelier {
 namespace {
 
 // It is called in reactions, and under locks that the pool's jobs wait for.
 TEST(WorkerPool, SubmitRefusesWhenFullAndNeverBlocks) {
   WorkerPool pool(1, /*max_queued=*/1);
-  std::promise<void> running;
-  std::promise<void> go_on;
-  ASSERT_TRUE(pool.Submit([&] {
-    running.set_value();
-    go_on.get_future().wait();
-  }));
-  running.get_future().wait();
-  std::promise<void> queued;
-  ASSERT_TRUE(pool.Submit([&] { queued.set_value(); }));
+  testing::FullPool full(pool);
   auto refused = std::async(std::launch::async, [&] { return pool.Submit([] {}); });
   EXPECT_EQ(refused.wait_for(std::chrono::seconds(10)), std::future_status::ready);
-  go_on.set_value();
-  queued.get_future().wait();
+  full.Release();
   EXPECT_FALSE(refused.get());
   EXPECT_TRUE(pool.Submit([] {})) << "there is room again";
   pool.Stop();

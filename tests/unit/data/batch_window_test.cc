@@ -1,15 +1,13 @@
 #include "services/data/batch_window.h"
 
-#include <sys/resource.h>
-#include <unistd.h>
-
-#include <fstream>
 #include <future>
 #include <memory>
 #include <new>
 #include <thread>
 #include <vector>
 
+#include "tests/testing/full_pool.h"
+#include "tests/testing/little_memory.h"
 #include "tests/testing/status_matchers.h"
 #include "tests/testing/temp_dir.h"
 #include "tests/unit/data/pictures.h"
@@ -100,15 +98,7 @@ TEST_F(BatchWindowTest, AProductionThatIsRefusedIsUnavailableAndNotLost) {
   WorkerPool workers(1, /*max_queued=*/1);
   WindowBudget budget(64 << 20);
   const auto window = std::make_shared<BatchWindow>(Producer(), workers, budget);
-  std::promise<void> running;
-  std::promise<void> go_on;
-  ASSERT_TRUE(workers.Submit([&] {
-    running.set_value();
-    go_on.get_future().wait();
-  }));
-  running.get_future().wait();
-  std::promise<void> queued;
-  ASSERT_TRUE(workers.Submit([&] { queued.set_value(); }));
+  testing::FullPool full(workers);
   auto answer = std::make_shared<std::promise<absl::Status>>();
   auto asked = std::async(std::launch::async, [&] {
     window->Request(0, [answer](const absl::StatusOr<SharedBatch>& batch) {
@@ -116,9 +106,8 @@ TEST_F(BatchWindowTest, AProductionThatIsRefusedIsUnavailableAndNotLost) {
     });
   });
   EXPECT_EQ(asked.wait_for(std::chrono::seconds(10)), std::future_status::ready);
-  go_on.set_value();
+  full.Release();
   EXPECT_THAT(answer->get_future().get(), testing::StatusIs(absl::StatusCode::kUnavailable));
-  queued.get_future().wait();
   const auto alone = Producer();
   for (int step = 0; step < kSteps; ++step) {
     // Refused as long as a step made ahead fills the queue of one.
@@ -158,24 +147,19 @@ TEST_F(BatchWindowTest, WithoutMemoryABatchIsRefused) {
   many.classes.resize(4'000'000);
   const auto producer =
       BatchProducer::Create(*catalog_, cache_, std::make_shared<Dataset>(many), plan_, 0).value();
-  rlimit before{};
-  ASSERT_EQ(::getrlimit(RLIMIT_AS, &before), 0);
-  const auto allow = [&before](int64_t more_bytes) {
-    int64_t pages = 0;
-    std::ifstream("/proc/self/statm") >> pages;
-    const rlimit little{static_cast<rlim_t>(pages * ::getpagesize() + more_bytes), before.rlim_max};
-    return ::setrlimit(RLIMIT_AS, &little);
-  };
   // What the heap holds free from before would serve.
   std::vector<std::unique_ptr<char[]>> taken;
-  ASSERT_EQ(allow(0), 0);
-  while (char* hole = new (std::nothrow) char[8 << 20]) taken.emplace_back(hole);
+  {
+    const testing::LittleMemory little(0);
+    while (char* hole = new (std::nothrow) char[8 << 20]) taken.emplace_back(hole);
+  }
   int refusals = 0;
   absl::Status made;
   do {
-    ASSERT_EQ(allow(int64_t{refusals} << 22), 0);
-    EXPECT_NO_THROW(made = producer->Produce(0).status());
-    ASSERT_EQ(::setrlimit(RLIMIT_AS, &before), 0);
+    {
+      const testing::LittleMemory little(static_cast<rlim_t>(refusals) << 22);
+      EXPECT_NO_THROW(made = producer->Produce(0).status());
+    }
     if (!made.ok()) ++refusals;
   } while (absl::IsResourceExhausted(made));
   EXPECT_THAT(made, testing::IsOk());
