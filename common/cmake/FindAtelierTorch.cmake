@@ -19,4 +19,12 @@ if(ATELIER_TORCH_CUDA AND ATELIER_TORCH_C10_CUDA)
   target_link_libraries(atelier_torch INTERFACE
     -Wl,--no-as-needed ${ATELIER_TORCH_CUDA} ${ATELIER_TORCH_C10_CUDA} -Wl,--as-needed)
 endif()
+# at::parallel_for is a template around "#pragma omp parallel": compiled without OpenMP it runs on one
+# thread and says nothing. clang has no OpenMP of its own here (lint, fuzzing).
+find_package(OpenMP COMPONENTS CXX)
+if(OpenMP_CXX_FOUND)
+  target_link_libraries(atelier_torch INTERFACE OpenMP::OpenMP_CXX)
+else()
+  message(WARNING "This compiler has no OpenMP: Atelier's own kernels will run on one thread")
+endif()
 set(AtelierTorch_FOUND TRUE)
