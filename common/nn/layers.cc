@@ -5,6 +5,7 @@
 
 #include "common/nn/kernels/batch_norm.h"
 #include "common/nn/kernels/depthwise.h"
+#include "common/nn/kernels/pointwise.h"
 
 namespace atelier::nn {
 namespace {
@@ -78,6 +79,9 @@ BatchNormVariables WithGamma(BatchNormVariables v) {
 
 at::Tensor Conv2d(const at::Tensor& x, const at::Tensor& kernel, const at::Tensor& bias,
                   int64_t stride, Padding padding) {
+  if (at::GradMode::is_enabled() && !bias.defined() && kernels::SupportsPointwise(x, kernel)) {
+    return kernels::Pointwise(x, kernel, stride);  // no padding ever adds to a 1x1 kernel
+  }
   return ConvolveWithLibTorch(x, kernel, bias, stride, padding, 1);
 }
 

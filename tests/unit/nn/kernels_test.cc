@@ -1,7 +1,12 @@
 // Every kernel of every instruction set this CPU has, against LibTorch in float64.
+#include <ATen/Parallel.h>
 #include <gtest/gtest.h>
 #include <torch/torch.h>
 
+#include <array>
+#include <thread>
+
+#include "common/nn/kernels/pointwise.h"
 #include "common/nn/kernels/simd_kernels.h"
 #include "common/nn/layers.h"
 
@@ -98,6 +103,41 @@ TEST(KernelsTest, DepthwiseForwardAndBackwardEqualFloat64) {
       }
     }
   }
+}
+
+TEST(KernelsTest, PointwiseGradientsEqualFloat64) {
+  for (const int64_t stride : {1, 2}) {
+    SCOPED_TRACE(stride);
+    at::Tensor x = ChannelsLast(Random({2, 72, 9, 11}, 6, at::kBFloat16)).requires_grad_();
+    at::Tensor kernel = Random({80, 72, 1, 1}, 7, at::kFloat).requires_grad_();
+    ASSERT_TRUE(kernels::SupportsPointwise(x, kernel));
+    const at::Tensor xd = x.detach().to(at::kDouble).contiguous().requires_grad_();
+    const at::Tensor kd = kernel.detach().to(at::kDouble).requires_grad_();
+    const at::Tensor y = kernels::Pointwise(x, kernel, stride);
+    const at::Tensor expected = at::conv2d(xd, kd, at::Tensor(), stride);
+    const at::Tensor dy = Random(expected.sizes(), 8, at::kBFloat16);
+    y.backward(dy);
+    expected.backward(dy.to(at::kDouble));
+    EXPECT_LE(Difference(y.detach(), expected.detach()), 8e-3);
+    EXPECT_LE(Difference(x.grad(), xd.grad()), 8e-3);
+    EXPECT_LE(Difference(kernel.grad(), kd.grad()), 8e-3);
+    EXPECT_EQ(kernel.grad().scalar_type(), at::kFloat);
+  }
+}
+
+// at::parallel_for runs on one thread, silently, in code that was compiled without OpenMP.
+TEST(KernelsTest, LoopsRunOnAllThreads) {
+#if defined(__SANITIZE_THREAD__)
+  GTEST_SKIP() << "ThreadSanitizer does not see libgomp's barriers";
+#endif
+  const int before = at::get_num_threads();
+  at::set_num_threads(2);
+  std::array<std::thread::id, 2> ran;
+  at::parallel_for(0, 2, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) ran[static_cast<size_t>(i)] = std::this_thread::get_id();
+  });
+  at::set_num_threads(before);
+  EXPECT_NE(ran[0], ran[1]);
 }
 
 TEST(KernelsTest, MomentsSurviveALargeMean) {
