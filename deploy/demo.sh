@@ -17,8 +17,6 @@ while [ $# -gt 0 ]; do
 done
 mkdir -p "$work"
 work=$(cd "$work" && pwd)
-# libgomp's threads spin: two trainings on two cores would take many times as long.
-export GOMP_SPINCOUNT="${GOMP_SPINCOUNT:-1000}"
 
 begin=$SECONDS
 step() { printf '\n== %s (%d:%02d since the start)\n' "$1" $(((SECONDS - begin) / 60)) $(((SECONDS - begin) % 60)); }
