@@ -213,8 +213,9 @@ class DirectoryStore final : public ArtifactStore {
       const std::string name = path.filename().string();
       struct stat info{};
       if (!IsSha256Hex(name) || ::lstat(path.c_str(), &info) != 0 || !S_ISREG(info.st_mode)) return;
-      artifacts.push_back(
-          {name, info.st_size, std::chrono::system_clock::from_time_t(info.st_mtime)});
+      const auto stored = std::chrono::seconds(info.st_mtim.tv_sec) +
+                          std::chrono::nanoseconds(info.st_mtim.tv_nsec);
+      artifacts.push_back({name, info.st_size, std::chrono::system_clock::time_point(stored)});
     }));
     std::ranges::sort(artifacts, {}, &StoredArtifact::digest);
     return artifacts;

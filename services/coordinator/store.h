@@ -79,6 +79,12 @@ class Transaction {
   // Whether anything is.
   virtual absl::StatusOr<bool> HasReferences() = 0;
 
+  // When a coordinator began to work with this database.
+  virtual absl::Status AddStart(int64_t unix_ms) = 0;
+  // The last start at or before `unix_ms`; nothing when there was none so early.
+  virtual absl::StatusOr<std::optional<int64_t>> LastStart(int64_t unix_ms) = 0;
+  virtual absl::Status RemoveStartsBefore(int64_t unix_ms) = 0;
+
   virtual absl::StatusOr<std::optional<RequestRow>> FindRequest(const std::string& id) = 0;
   virtual absl::Status PutRequest(const std::string& id, const RequestRow& row) = 0;
 };

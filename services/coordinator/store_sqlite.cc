@@ -11,7 +11,7 @@
 namespace atelier::coordinator {
 namespace {
 
-constexpr int kSchemaVersion = 2;
+constexpr int kSchemaVersion = 3;
 constexpr int kBusyTimeoutMs = 5'000;
 
 constexpr char kSchema[] = R"sql(
@@ -37,11 +37,16 @@ CREATE TABLE artifact_references(digest TEXT NOT NULL, owner TEXT NOT NULL,
 CREATE INDEX references_by_owner ON artifact_references(owner);
 CREATE TABLE requests(request_id TEXT PRIMARY KEY, payload_digest TEXT NOT NULL,
   response BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE starts(unix_ms INTEGER PRIMARY KEY);
 )sql";
 
-constexpr char kSchemaFrom1[] = R"sql(
+constexpr char kSchemaFrom1To2[] = R"sql(
 ALTER TABLE checkpoints ADD COLUMN epoch INTEGER NOT NULL DEFAULT -1;
 ALTER TABLE checkpoints ADD COLUMN step INTEGER NOT NULL DEFAULT 0;
+)sql";
+
+constexpr char kSchemaFrom2To3[] = R"sql(
+CREATE TABLE starts(unix_ms INTEGER PRIMARY KEY);
 )sql";
 
 absl::Status Unreadable(std::string_view what) {
@@ -264,6 +269,25 @@ class SqliteTransaction final : public Transaction {
     return query.executeStep();
   }
 
+  absl::Status AddStart(int64_t unix_ms) override {
+    SQLite::Statement statement = Prepare("INSERT OR IGNORE INTO starts VALUES(?)", unix_ms);
+    statement.exec();
+    return absl::OkStatus();
+  }
+
+  absl::StatusOr<std::optional<int64_t>> LastStart(int64_t unix_ms) override {
+    SQLite::Statement query = Prepare(
+        "SELECT unix_ms FROM starts WHERE unix_ms <= ? ORDER BY unix_ms DESC LIMIT 1", unix_ms);
+    if (!query.executeStep()) return std::optional<int64_t>();
+    return std::optional<int64_t>(query.getColumn(0).getInt64());
+  }
+
+  absl::Status RemoveStartsBefore(int64_t unix_ms) override {
+    SQLite::Statement statement = Prepare("DELETE FROM starts WHERE unix_ms < ?", unix_ms);
+    statement.exec();
+    return absl::OkStatus();
+  }
+
   absl::StatusOr<std::optional<RequestRow>> FindRequest(const std::string& id) override {
     SQLite::Statement query =
         Prepare("SELECT payload_digest, response FROM requests WHERE request_id = ?", id);
@@ -355,7 +379,9 @@ absl::StatusOr<std::unique_ptr<Store>> OpenSqliteStore(
     }
     if (version < kSchemaVersion) {
       SQLite::Transaction transaction(*db);
-      db->exec(version == 0 ? kSchema : kSchemaFrom1);
+      if (version == 0) db->exec(kSchema);
+      if (version == 1) db->exec(kSchemaFrom1To2);
+      if (version == 1 || version == 2) db->exec(kSchemaFrom2To3);
       db->exec("PRAGMA user_version = " + std::to_string(kSchemaVersion));
       transaction.commit();
     }

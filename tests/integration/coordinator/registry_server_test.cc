@@ -1,4 +1,6 @@
 // Artifacts and ensemble versions over the wire.
+#include <SQLiteCpp/SQLiteCpp.h>
+
 #include <fstream>
 
 #include "common/concurrency/mutex.h"
@@ -194,10 +196,14 @@ TEST_F(RegistryServerTest, AStartRemovesWhatCrashesLeftAndNothingThatIsNeeded) {
   server_.reset();
   const std::filesystem::path unfinished = FileOf(fresh).string() + ".tmp.4711.0";
   std::ofstream(unfinished) << "not comm";
+  constexpr std::chrono::hours kAgo{24 * 8};
   for (const std::string& old : {needed, abandoned}) {
-    std::filesystem::last_write_time(
-        FileOf(old), std::filesystem::file_time_type::clock::now() - std::chrono::hours(48));
+    std::filesystem::last_write_time(FileOf(old),
+                                     std::filesystem::file_time_type::clock::now() - 2 * kAgo);
   }
+  SQLite::Database((dir_.path() / "coordinator.db").string(), SQLite::OPEN_READWRITE)
+      .exec("UPDATE starts SET unix_ms = unix_ms - " +
+            std::to_string(std::chrono::milliseconds(kAgo).count()));
   ASSERT_NO_FATAL_FAILURE(StartServer());
   EXPECT_FALSE(std::filesystem::exists(unfinished));
   EXPECT_FALSE(std::filesystem::exists(FileOf(abandoned)));

@@ -255,6 +255,7 @@ TEST_F(SqliteStoreTest, StateOfSchema1IsBroughtUpToDate) {
     db.exec("ALTER TABLE checkpoints DROP COLUMN epoch");
     db.exec("ALTER TABLE checkpoints DROP COLUMN step");
     db.exec("INSERT INTO checkpoints VALUES('r', 'a', 'train', 1, 'c1', '')");
+    db.exec("DROP TABLE starts");
     db.exec("PRAGMA user_version = 1");
   }
   Open();
@@ -262,6 +263,40 @@ TEST_F(SqliteStoreTest, StateOfSchema1IsBroughtUpToDate) {
                        Ask([&](Transaction& t) { return t.ListCheckpoints(key_); }));
   ASSERT_EQ(rows.size(), 1U);
   EXPECT_EQ(rows[0].cursor.epoch(), -1);
+  EXPECT_THAT(Do([](Transaction& t) { return t.AddStart(1); }), IsOk());
+}
+
+TEST_F(SqliteStoreTest, StateOfSchema2IsBroughtUpToDate) {
+  store_.reset();
+  {
+    SQLite::Database db(file_.string(), SQLite::OPEN_READWRITE);
+    db.exec("INSERT INTO checkpoints VALUES('r', 'a', 'train', 1, 'c1', '', 3, 4)");
+    db.exec("DROP TABLE starts");
+    db.exec("PRAGMA user_version = 2");
+  }
+  Open();
+  ASSERT_OK_AND_ASSIGN(const auto rows,
+                       Ask([&](Transaction& t) { return t.ListCheckpoints(key_); }));
+  ASSERT_EQ(rows.size(), 1U);
+  EXPECT_EQ(rows[0].cursor.step(), 4);
+  EXPECT_THAT(Do([](Transaction& t) { return t.AddStart(1); }), IsOk());
+}
+
+TEST_F(SqliteStoreTest, StartsAreRemembered) {
+  for (const int64_t at : {30, 10, 20, 20}) {
+    EXPECT_THAT(Do([at](Transaction& t) { return t.AddStart(at); }), IsOk());
+  }
+  Open();
+  const auto last = [&](int64_t until) {
+    return Ask([until](Transaction& t) { return t.LastStart(until); }).value_or(std::nullopt);
+  };
+  EXPECT_FALSE(last(9).has_value());
+  EXPECT_EQ(last(10), 10);
+  EXPECT_EQ(last(29), 20);
+  EXPECT_EQ(last(99), 30);
+  EXPECT_THAT(Do([](Transaction& t) { return t.RemoveStartsBefore(20); }), IsOk());
+  EXPECT_FALSE(last(19).has_value());
+  EXPECT_EQ(last(20), 20);
 }
 
 TEST_F(SqliteStoreTest, AFileThatIsNoDatabaseIsDataLossWithoutItsPath) {

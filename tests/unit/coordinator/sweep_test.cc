@@ -24,11 +24,21 @@ class SweepTest : public ExecutorTest {
     }
     return digests;
   }
-  // As a coordinator that starts `later` does.
-  Swept SweepAfter(std::chrono::hours later) {
+  // As a coordinator does that starts `later` than now.
+  Swept Start(std::chrono::hours later) {
     auto swept = SweepArtifacts(*store_, *artifacts_, std::chrono::system_clock::now() + later);
     EXPECT_THAT(swept, IsOk());
     return swept.value_or(Swept());
+  }
+  // One start that finds what is stored now, and another one `later` than that.
+  Swept SweepAfter(std::chrono::hours later) {
+    constexpr std::chrono::hours kFirst{1};
+    EXPECT_EQ(Start(kFirst).artifacts, 0);
+    return Start(kFirst + later);
+  }
+  void CloseDatabase() {
+    executor_.reset();
+    store_.reset();
   }
 };
 
@@ -67,7 +77,9 @@ TEST_F(SweepTest, ACrashBetweenUploadAndCommitLosesNothing) {
   const v1::Lease lease = SubmitAndGrant();
   const v1::CommitCheckpointRequest commit = MakeCheckpoint(lease, 0, 1);
   Restart();
-  EXPECT_EQ(SweepAfter(kAbandonedAfter - std::chrono::hours(1)).artifacts, 0);
+  const Swept swept = SweepAfter(kAbandonedAfter - std::chrono::hours(1));
+  EXPECT_EQ(swept.artifacts, 0);
+  EXPECT_EQ(swept.unreferenced, 1);
   Connect("t1", &lease);
   EXPECT_THAT(executor_->CommitCheckpoint(commit), IsOk());
   EXPECT_EQ(SweepAfter(kLongAfter).artifacts, 0);
@@ -98,14 +110,73 @@ TEST_F(SweepTest, ADatabaseThatRefersToNothingCostsNoArtifact) {
   Commit(SubmitAndGrant(plan), 0, 1);
   const std::set<std::string> before = Stored();
   ASSERT_EQ(before.size(), 2);
-  executor_.reset();
-  store_.reset();
+  CloseDatabase();
   for (const auto& file : std::filesystem::directory_iterator(dir_.path())) {
     std::filesystem::remove(file);
   }
   Restart();
   EXPECT_EQ(SweepAfter(kLongAfter).artifacts, 0);
   EXPECT_EQ(Stored(), before);
+}
+
+TEST_F(SweepTest, WhatAStartHasNotFoundYetStaysHoweverLateTheNextOne) {
+  Commit(SubmitAndGrant(), 0, 1);
+  Start(-std::chrono::hours(1));
+  const std::string abandoned = Put("stored after that start");
+  EXPECT_EQ(Start(kLongAfter).artifacts, 0);
+  EXPECT_TRUE(IsStored(abandoned));
+  EXPECT_EQ(Start(kLongAfter + kAbandonedAfter).artifacts, 1);
+  EXPECT_FALSE(IsStored(abandoned));
+}
+
+// Starts in between do not put the end of the week off.
+TEST_F(SweepTest, DailyStartsRemoveItAfterAWeekToo) {
+  Commit(SubmitAndGrant(), 0, 1);
+  const std::string abandoned = Put("abandoned");
+  constexpr std::chrono::hours kDay{24};
+  std::chrono::hours at{1};
+  for (; at < kAbandonedAfter; at += kDay) EXPECT_EQ(Start(at).artifacts, 0) << at.count();
+  EXPECT_TRUE(IsStored(abandoned));
+  EXPECT_EQ(Start(at).artifacts, 1);
+}
+
+TEST_F(SweepTest, AnOlderBackupOfTheDatabaseCostsNothingNewerForAWeek) {
+  const std::filesystem::path database = dir_.path() / "state.db";
+  const std::filesystem::path backup = dir_.path() / "backup.db";
+  const std::filesystem::path newer = dir_.path() / "newer.db";
+  const v1::Lease lease = SubmitAndGrant();
+  const std::string old_checkpoint = Commit(lease, 0, 1);
+  Start(-std::chrono::hours(1));
+  CloseDatabase();
+  std::filesystem::copy_file(database, backup);
+  Restart();
+  Connect("t1", &lease);
+  const std::string new_checkpoint = Commit(lease, 1, 2);
+  ASSERT_THAT(executor_->FinishTask(MakeDone(lease, 0.5)), IsOk());
+  const std::set<std::string> stored = Stored();
+  ASSERT_TRUE(stored.contains(new_checkpoint));
+  CloseDatabase();
+  std::filesystem::rename(database, newer);
+  std::filesystem::rename(backup, database);
+  Restart();
+  const Swept restored = Start(kLongAfter);
+  EXPECT_EQ(restored.artifacts, 0);
+  EXPECT_GT(restored.unreferenced, 1);
+  EXPECT_EQ(Start(kLongAfter + kAbandonedAfter - std::chrono::hours(1)).artifacts, 0);
+  EXPECT_EQ(Stored(), stored);
+  // The newer one is back in time, and later the older one without it.
+  CloseDatabase();
+  std::filesystem::rename(database, backup);
+  std::filesystem::rename(newer, database);
+  Restart();
+  EXPECT_EQ(SweepAfter(2 * kLongAfter).artifacts, 0);
+  EXPECT_EQ(Stored(), stored);
+  CloseDatabase();
+  std::filesystem::rename(backup, database);
+  Restart();
+  EXPECT_EQ(Start(kLongAfter + kAbandonedAfter).artifacts, restored.unreferenced);
+  EXPECT_FALSE(IsStored(new_checkpoint));
+  EXPECT_TRUE(IsStored(old_checkpoint));
 }
 
 }  // namespace
