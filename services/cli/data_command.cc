@@ -8,6 +8,7 @@
 #include "common/base/files.h"
 #include "common/base/status.h"
 #include "common/vision/limit_flags.h"
+#include "services/cli/await_data_service.h"
 #include "services/cli/command.h"
 #include "services/cli/embedded.h"
 #include "services/cli/format.h"
@@ -40,8 +41,9 @@ class DataSource {
   static absl::StatusOr<std::unique_ptr<DataSource>> Open(const Options& options) {
     auto source = std::make_unique<DataSource>();
     if (!options.coordinator.empty()) {
-      source->runs_ = coordinator::RunClient::Create(
-          rpc::MakeTcpChannelFactory()->Connect(options.coordinator));
+      const auto channel = rpc::MakeTcpChannelFactory()->Connect(options.coordinator);
+      ATELIER_RETURN_IF_ERROR(AwaitDataService(channel));
+      source->runs_ = coordinator::RunClient::Create(channel);
       source->dataset_ = options.data;
       return source;
     }

@@ -130,13 +130,7 @@ class EmbeddedImpl final : public Embedded {
   // A plan is refused while no data-service is registered.
   absl::Status AwaitDataService() {
     const auto fleet = coordinator::FleetClient::Create(channels_->Connect(kEmbeddedCoordinator));
-    return rpc::RetryUnavailable(kRegistration, rpc::RealSleeper(), [&] {
-      const absl::StatusOr<v1::ListFleetResponse> listed = fleet->ListFleet();
-      if (!listed.ok()) return listed.status();
-      return listed->data_services().empty()
-                 ? absl::UnavailableError("the embedded data-service did not register")
-                 : absl::OkStatus();
-    });
+    return coordinator::AwaitDataService(*fleet, kRegistration, rpc::RealSleeper());
   }
 
   absl::Status StartAggregator(const ServableEnsemble& ensemble, const EmbeddedOptions& how) {

@@ -58,6 +58,8 @@ int SubmitAndFollow(TrainingSession& session, RunOrigin origin,
                     const TrainOptions& options, Context& context) {
   const absl::Status weights = ProvideWeights(plan, options, session.registry());
   if (!weights.ok()) return Fail(weights);
+  const absl::Status ready = session.AwaitDataService();
+  if (!ready.ok()) return Fail(ready);
   Say("reading the pictures");
   const absl::StatusOr<v1::SubmitRunResponse> submitted = session.runs().Submit(plan);
   if (!submitted.ok()) {

@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/base/files.h"
 #include "common/base/status.h"
+#include "services/cli/await_data_service.h"
 #include "services/cli/fetch_run.h"
 #include "services/cli/format.h"
 #include "services/cli/progress_view.h"
@@ -51,10 +52,10 @@ absl::StatusOr<std::unique_ptr<TrainingSession>> TrainingSession::OpenEmbedded(
   options.state = directory.state();
   options.pictures = limits;
   ATELIER_ASSIGN_OR_RETURN(session->embedded_, Embedded::Start(options));
-  const auto channel = session->embedded_->channels()->Connect(kEmbeddedCoordinator);
+  session->channel_ = session->embedded_->channels()->Connect(kEmbeddedCoordinator);
   session->directory_ = directory;
-  session->runs_ = coordinator::RunClient::Create(channel);
-  session->registry_ = coordinator::RegistryClient::Create(channel);
+  session->runs_ = coordinator::RunClient::Create(session->channel_);
+  session->registry_ = coordinator::RegistryClient::Create(session->channel_);
   return session;
 }
 
@@ -63,11 +64,13 @@ std::unique_ptr<TrainingSession> TrainingSession::OpenRemote(
   auto session = std::unique_ptr<TrainingSession>(new TrainingSession());
   session->coordinator_ = coordinator;
   session->directory_ = std::move(directory);
-  const auto channel = rpc::MakeTcpChannelFactory()->Connect(coordinator);
-  session->runs_ = coordinator::RunClient::Create(channel);
-  session->registry_ = coordinator::RegistryClient::Create(channel);
+  session->channel_ = rpc::MakeTcpChannelFactory()->Connect(coordinator);
+  session->runs_ = coordinator::RunClient::Create(session->channel_);
+  session->registry_ = coordinator::RegistryClient::Create(session->channel_);
   return session;
 }
+
+absl::Status TrainingSession::AwaitDataService() { return cli::AwaitDataService(channel_); }
 
 void TrainingSession::SetInterrupt(const std::string& run_id, Context& context) {
   if (embedded_ != nullptr) {

@@ -26,6 +26,8 @@ class TrainingSession {
   static std::unique_ptr<TrainingSession> OpenRemote(const std::string& coordinator,
                                                      std::optional<RunDirectory> directory);
 
+  // Call before a submission: see await_data_service.h.
+  absl::Status AwaitDataService();
   coordinator::RunClient& runs() { return *runs_; }
   coordinator::RegistryClient& registry() { return *registry_; }
 
@@ -44,6 +46,7 @@ class TrainingSession {
   std::unique_ptr<DirectoryLock> lock_;
   std::unique_ptr<Embedded> embedded_;
   std::string coordinator_;
+  std::shared_ptr<grpc::Channel> channel_;  // to it
   std::optional<RunDirectory> directory_;
   std::unique_ptr<coordinator::RunClient> runs_;
   std::unique_ptr<coordinator::RegistryClient> registry_;

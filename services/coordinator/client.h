@@ -14,6 +14,7 @@
 #include "atelier/v1/fleet_service.pb.h"
 #include "atelier/v1/registry.pb.h"
 #include "common/rpc/channel.h"
+#include "common/rpc/retry.h"
 
 namespace atelier::coordinator {
 
@@ -63,6 +64,13 @@ class FleetClient {
   virtual absl::Status FinishTask(v1::FinishTaskRequest request) = 0;
   virtual absl::StatusOr<v1::ListFleetResponse> ListFleet() = 0;
 };
+
+// Asks until a data-service is registered: without one a plan is refused, and after the
+// coordinator's start they come back within a third of its lease. `waiting` is called once, when
+// the first answer is that there is none. FailedPrecondition: nor is there any at the last of the
+// policy's attempts, or `sleep` returned false. Errors of ListFleet end it at once.
+absl::Status AwaitDataService(FleetClient& fleet, const rpc::RetryPolicy& policy,
+                              const rpc::Sleeper& sleep, const std::function<void()>& waiting = {});
 
 class RegistryClient {
  public:

@@ -85,6 +85,26 @@ class FleetClientImpl final : public FleetClient {
 
 }  // namespace
 
+absl::Status AwaitDataService(FleetClient& fleet, const rpc::RetryPolicy& policy,
+                              const rpc::Sleeper& sleep, const std::function<void()>& waiting) {
+  absl::Status failed;
+  bool told = false;
+  const absl::Status found = rpc::RetryUnavailable(policy, sleep, [&]() -> absl::Status {
+    const absl::StatusOr<v1::ListFleetResponse> listed = fleet.ListFleet();
+    if (!listed.ok()) {
+      failed = listed.status();
+      return absl::OkStatus();  // it was tried again already
+    }
+    if (!listed->data_services().empty()) return absl::OkStatus();
+    if (!told && waiting) waiting();
+    told = true;
+    return absl::UnavailableError("not yet");
+  });
+  if (!failed.ok() || found.ok()) return failed;
+  return absl::FailedPreconditionError(
+      "no data-service is registered; start atelier-data with --coordinator");
+}
+
 std::unique_ptr<FleetClient> FleetClient::Create(std::shared_ptr<grpc::Channel> channel) {
   return std::make_unique<FleetClientImpl>(std::move(channel));
 }

@@ -10,6 +10,7 @@ import pathlib
 import random
 import re
 import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -94,10 +95,10 @@ class Faults(unittest.TestCase):
             self.assertTrue(path.is_file(), f"acknowledged checkpoint {digest} is lost")
             self.assertEqual(sha256(path), digest)
 
-    def wait_for_data(self, fleet):
-        """Until the data-service has registered again, or the coordinator is dead."""
-        cluster.wait_for("the data-service registers", lambda: fleet.coordinator.process.poll() is not None or
-                         fleet.atelier("data", "inspect", ".", check=False).returncode == 0, 60)
+    def wait_for_coordinator(self, fleet):
+        """Until it answers or is dead."""
+        cluster.wait_for("the coordinator answers", lambda: fleet.coordinator.process.poll() is not None or
+                         cluster.run_atelier("health", fleet.coordinator.address, check=False).returncode == 0, 60)
 
     def check_failed_syncs(self, name, traced, died):
         """A file whose fsync failed is neither published nor synced again; one of the database ends the process."""
@@ -127,7 +128,7 @@ class Faults(unittest.TestCase):
             fleet.coordinator.wrapper = ["strace", "-D", "-f", "-y", "-qq", "-s", "400", "-o", str(trace), "-e",
                                          f"trace={calls},rename,renameat,renameat2", "-e", f"inject={injection}"]
             fleet.coordinator.start()
-            self.wait_for_data(fleet)
+            self.wait_for_coordinator(fleet)
             process = fleet.start_train("--out", folder / "run", *TRAIN)
             self.addCleanup(lambda: process.poll() is None and (process.kill(), process.wait()))
             died = False
@@ -146,7 +147,7 @@ class Faults(unittest.TestCase):
                 self.acknowledged(fleet)
                 fleet.coordinator.wrapper = []
                 fleet.coordinator.start().wait_healthy()
-                # Submitted in time, or refused: before the data-service is back no plan is taken.
+                # Submitted in time, or given up.
                 cluster.wait_for(f"{name}: a run or a refusal", lambda: process.poll() is not None or fleet.run_ids(), 60)
                 if process.poll() not in (None, 0):  # the client had given up: its run goes on all the same
                     if fleet.run_ids():
@@ -154,7 +155,6 @@ class Faults(unittest.TestCase):
                                                     "--coordinator", fleet.coordinator.address],
                                                    stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
                     else:
-                        self.wait_for_data(fleet)
                         process = fleet.start_train("--out", folder / "run", *TRAIN)
             self.check_end(fleet, process, name)
         shutil.rmtree(folder)
@@ -172,6 +172,22 @@ class Faults(unittest.TestCase):
             places = self.places() if FAULTS == "all" else [random.Random(f"{SEED}{calls}").randint(1, USUAL)]
             hits += sum(self.with_fault(f"{calls.split(',')[0]}-{n}", f"{calls}:signal=KILL:when={n}") for n in places)
         self.assertGreater(hits, 0, "no fault was injected")
+
+    def test_a_plan_right_after_a_restart_waits_for_the_data_service(self):
+        folder = self.folder / "restart"
+        folder.mkdir()
+        with cluster.Cluster(folder, self.pictures) as fleet:
+            fleet.add_trainer("trainer")
+            data = fleet.services["data-0"]
+            data.signal(signal.SIGSTOP)
+            fleet.coordinator.terminate()
+            fleet.coordinator.start().wait_healthy()
+            process = fleet.start_train("--out", folder / "run", *TRAIN)
+            log = folder / "train.log"
+            cluster.wait_for("it says that it waits", lambda: process.poll() is not None or
+                             "waiting for a data-service" in log.read_text(), 60)
+            data.signal(signal.SIGCONT)
+            self.check_end(fleet, process, "restart")
 
     def test_a_damaged_artifact_is_named_and_the_last_good_version_is_served(self):
         folder = self.folder / "damage"

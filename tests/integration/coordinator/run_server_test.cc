@@ -127,6 +127,41 @@ TEST_F(RunServerTest, WithoutADataServiceASubmissionSaysSo) {
               StatusIs(absl::StatusCode::kFailedPrecondition, HasSubstr("atelier-data")));
 }
 
+TEST_F(RunServerTest, AfterARestartTheDataServiceIsWaitedForAndThenAPlanIsTaken) {
+  server_.reset();
+  ASSERT_NO_FATAL_FAILURE(StartServer());
+  int told = 0;
+  const auto register_meanwhile = [&](std::chrono::milliseconds) {
+    RegisterData();
+    return true;
+  };
+  for (int i = 0; i < 2; ++i) {  // the second time there is one, and nothing to tell
+    EXPECT_THAT(AwaitDataService(*fleet_, {}, register_meanwhile, [&] { ++told; }), IsOk());
+    EXPECT_EQ(told, 1);
+  }
+  EXPECT_NE(Submit(MakePlan({"a"}, {"train"})), "");
+}
+
+TEST_F(RunServerTest, ADataServiceThatDoesNotComeIsWaitedForABoundedTime) {
+  server_.reset();
+  ASSERT_NO_FATAL_FAILURE(StartServer());
+  int told = 0;
+  int pauses = 0;
+  const auto nobody_comes = [&](std::chrono::milliseconds) { return ++pauses > 0; };
+  EXPECT_THAT(AwaitDataService(*fleet_, {.max_attempts = 5}, nobody_comes, [&] { ++told; }),
+              StatusIs(absl::StatusCode::kFailedPrecondition, HasSubstr("atelier-data")));
+  EXPECT_EQ(told, 1);
+  EXPECT_EQ(pauses, 4);
+}
+
+TEST_F(RunServerTest, ACoordinatorThatDoesNotAnswerIsNotWaitedFor) {
+  server_.reset();
+  int pauses = 0;
+  const auto count = [&](std::chrono::milliseconds) { return ++pauses > 0; };
+  EXPECT_THAT(AwaitDataService(*fleet_, {}, count), StatusIs(absl::StatusCode::kUnavailable));
+  EXPECT_EQ(pauses, 0);
+}
+
 TEST_F(RunServerTest, InspectionAndPreviewAreRelayed) {
   v1::DescribeDatasetRequest request;
   request.set_dataset(".");
