@@ -1,6 +1,7 @@
 #include "common/rpc/tls.h"
 
 #include <fcntl.h>
+#include <grpcpp/create_channel.h>
 #include <grpcpp/security/credentials.h>
 #include <grpcpp/security/server_credentials.h>
 #include <grpcpp/security/tls_certificate_provider.h>
@@ -11,6 +12,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <climits>
 #include <cstdlib>
 #include <cstring>
 #include <string>
@@ -111,6 +113,29 @@ void TakeAnyName(Options& options) {
   }
 }
 
+// A channel that leads nowhere and uses the certificates as long as it lives. gRPC (1.51 and later
+// ones) tells a certificate provider of the first user's coming and the last one's going, but not
+// always in that order: when a channel begins just as the last other one ends, the provider may
+// take it for gone. Then it, and all that come before it ends, get no certificates, and their calls
+// fail with "Failed to create security handshaker". With a user that stays there is no last one.
+std::shared_ptr<grpc::Channel> StayingUser(
+    const std::shared_ptr<grpc::ChannelCredentials>& credentials) {
+  constexpr int kDayMs = 24 * 60 * 60 * 1000;
+  grpc::ChannelArguments arguments;
+  arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
+  arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, kDayMs);
+  arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, kDayMs);
+  arguments.SetInt(GRPC_ARG_CLIENT_IDLE_TIMEOUT_MS, INT_MAX);  // never
+  auto channel = grpc::CreateCustomChannel("unix:/nonexistent/atelier-tls", credentials, arguments);
+  // It is a user from its attempt to connect on, which fails at once.
+  const auto deadline = std::chrono::system_clock::now() + std::chrono::seconds(5);
+  grpc_connectivity_state state = channel->GetState(/*try_to_connect=*/true);
+  while (state != GRPC_CHANNEL_TRANSIENT_FAILURE && channel->WaitForStateChange(state, deadline)) {
+    state = channel->GetState(/*try_to_connect=*/true);
+  }
+  return channel;
+}
+
 // gRPC's own watching of files takes whatever it finds and, with a broken file, is left without any
 // certificate. So it watches two memory files, into which only checked text goes.
 class WatchedIdentity final : public TlsIdentity {
@@ -131,6 +156,7 @@ class WatchedIdentity final : public TlsIdentity {
     ATELIER_RETURN_IF_ERROR(Use(std::move(pem)));
     provider_ = std::make_shared<tls::FileWatcherCertificateProvider>(
         identity_.path(), identity_.path(), authority_.path(), kGrpcLooksEverySeconds);
+    user_ = StayingUser(NewCredentials(PeerName::kChecked));
     thread_ = std::thread([this] {
       while (Pause()) Look();
     });
@@ -145,13 +171,22 @@ class WatchedIdentity final : public TlsIdentity {
   }
 
   std::shared_ptr<grpc::ChannelCredentials> ForChannel(PeerName peer_name) const override {
+    struct Lasting {  // the user stays with credentials that outlive the identity
+      std::shared_ptr<grpc::ChannelCredentials> credentials;
+      std::shared_ptr<grpc::Channel> user;
+    };
+    const auto lasting = std::make_shared<const Lasting>(Lasting{NewCredentials(peer_name), user_});
+    return {lasting, lasting->credentials.get()};
+  }
+
+ private:
+  std::shared_ptr<grpc::ChannelCredentials> NewCredentials(PeerName peer_name) const {
     tls::TlsChannelCredentialsOptions options;
     SetProvider(options, provider_);
     if (peer_name == PeerName::kAny) TakeAnyName(options);
     return tls::TlsCredentials(options);
   }
 
- private:
   absl::Status Use(TlsPem pem) {
     ATELIER_RETURN_IF_ERROR(authority_.Replace(pem.authority));
     ATELIER_RETURN_IF_ERROR(identity_.Replace(pem.identity));
@@ -191,6 +226,7 @@ class WatchedIdentity final : public TlsIdentity {
   TlsPem in_use_;
   std::string complaint_;  // logged last
   std::shared_ptr<tls::CertificateProviderInterface> provider_;
+  std::shared_ptr<grpc::Channel> user_;
   Mutex mutex_;
   CondVar stopping_cv_;
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
