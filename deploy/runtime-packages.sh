@@ -4,9 +4,9 @@
 set -euo pipefail
 
 development=(libtorch-dev libgrpc++-dev libprotobuf-dev libopencv-dev libabsl-dev libyaml-cpp-dev
-  libsqlitecpp-dev libsqlite3-dev libcurl4-openssl-dev libhdf5-dev libzip-dev libssl-dev
+  libsqlitecpp-dev libsqlite3-dev libcurl4-openssl-dev libhdf5-dev libseccomp-dev libzip-dev libssl-dev
   prometheus-cpp-dev libcpp-httplib-dev libjpeg-dev libpng-dev libwebp-dev libonnx-dev)
-wanted='^(libtorch[0-9]|libgrpc\+\+[0-9]|libgrpc[0-9]|libprotobuf[0-9]|libopencv-(core|imgproc|imgcodecs)[0-9]|libabsl[0-9]|libyaml-cpp[0-9]|libsqlitecpp[0-9]|libsqlite3-[0-9]|libcurl4|libhdf5-[0-9]|libzip[0-9]|libssl[0-9]|libprometheus-cpp-core[0-9]|libcpp-httplib[0-9]|libjpeg62|libpng16|libwebp[0-9]|libwebpdemux|libdnnl|libonnx[0-9])'
+wanted='^(libtorch[0-9]|libgrpc\+\+[0-9]|libgrpc[0-9]|libprotobuf[0-9]|libopencv-(core|imgproc|imgcodecs)[0-9]|libabsl[0-9]|libyaml-cpp[0-9]|libsqlitecpp[0-9]|libsqlite3-[0-9]|libcurl4|libhdf5-[0-9]|libseccomp[0-9]|libzip[0-9]|libssl[0-9]|libprometheus-cpp-core[0-9]|libcpp-httplib[0-9]|libjpeg62|libpng16|libwebp[0-9]|libwebpdemux|libdnnl|libonnx[0-9])'
 
 export DEBIAN_FRONTEND=noninteractive
 apt-get -qq update

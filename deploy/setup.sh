@@ -20,7 +20,7 @@ packages=(
   libopencv-dev libpng-dev libprotobuf-dev libsqlite3-dev libsqlitecpp-dev libssl-dev libwebp-dev
   libyaml-cpp-dev nlohmann-json3-dev prometheus-cpp-dev protobuf-compiler protobuf-compiler-grpc
   # atelier-convert
-  libhdf5-dev libzip-dev
+  libhdf5-dev libseccomp-dev libzip-dev
   # report
   libjs-chart.js
   # tests

@@ -14,6 +14,7 @@ find_package(nlohmann_json REQUIRED)
 find_package(PkgConfig REQUIRED)
 pkg_check_modules(SQLITE3 REQUIRED IMPORTED_TARGET sqlite3)
 pkg_check_modules(LIBZIP REQUIRED IMPORTED_TARGET libzip)
+pkg_check_modules(SECCOMP REQUIRED IMPORTED_TARGET libseccomp)
 find_package(HDF5 REQUIRED COMPONENTS C)
 find_library(SQLITECPP_LIBRARY SQLiteCpp REQUIRED)
 # With the macros that the library was compiled with: its classes have other members without.

@@ -35,10 +35,13 @@ absl::StatusOr<std::shared_ptr<InputFile>> InputFile::Open(const std::filesystem
   return file;
 }
 
+std::filesystem::path InputFile::TemporaryFolder() {
+  const char* folder = std::getenv("TMPDIR");
+  return folder != nullptr && *folder != '\0' ? folder : "/tmp";
+}
+
 absl::StatusOr<std::shared_ptr<InputFile>> InputFile::MakeTemporary(std::string name) {
-  const char* dir = std::getenv("TMPDIR");
-  std::string path =
-      absl::StrCat(dir != nullptr && *dir != '\0' ? dir : "/tmp", "/atelier-convert.XXXXXX");
+  std::string path = (TemporaryFolder() / "atelier-convert.XXXXXX").string();
   const int fd = ::mkostemp(path.data(), O_CLOEXEC);
   if (fd < 0) {
     return absl::UnavailableError(

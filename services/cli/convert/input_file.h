@@ -15,7 +15,10 @@ namespace atelier::convert {
 class InputFile {
  public:
   static absl::StatusOr<std::shared_ptr<InputFile>> Open(const std::filesystem::path& path);
-  // A temporary file in TMPDIR, to be filled by Append. Its name goes with Unlink or the object.
+  // TMPDIR, else /tmp.
+  static std::filesystem::path TemporaryFolder();
+  // A temporary file in that folder, to be filled by Append. Its name goes with Unlink or the
+  // object.
   static absl::StatusOr<std::shared_ptr<InputFile>> MakeTemporary(std::string name);
   ~InputFile();
   InputFile(const InputFile&) = delete;

@@ -1,4 +1,4 @@
-// The converter's own fences: a hostile file can end this process, and nothing more.
+// How much the converter takes, whatever a file asks for. What it may do at all: confinement.h.
 #pragma once
 
 #include <cstdint>

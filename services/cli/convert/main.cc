@@ -1,13 +1,20 @@
 // atelier-convert: foreign weights -> safetensors, in a process of its own.
 #include <csignal>
 #include <cstdio>
+#include <cstdlib>
 #include <exception>
+#include <filesystem>
 #include <iostream>
 #include <new>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include "CLI/CLI.hpp"
+#include "absl/strings/str_cat.h"
 #include "common/base/files.h"
+#include "common/base/sha256.h"
+#include "services/cli/convert/confinement.h"
 #include "services/cli/convert/converter.h"
 #include "services/cli/convert/limits.h"
 #include "services/cli/export/keras_export.h"
@@ -37,6 +44,28 @@ absl::Status Limit(const Flags& flags) {
   return LimitOwnResources(factor * (*file)->size());
 }
 
+// Where the process cannot be confined, it reads nothing unless the user trusts the file.
+absl::Status ConfineFor(const Flags& flags) {
+  Sha256Hex("");  // OpenSSL reads its configuration now, and loads what that names
+  std::vector<std::filesystem::path> writable = {InputFile::TemporaryFolder()};
+  if (!flags.convert.output.empty()) {
+    const std::filesystem::path folder = flags.convert.output.parent_path();
+    writable.push_back(folder.empty() ? "." : folder);
+  }
+  const absl::Status confined = Confine(writable);
+  if (confined.ok()) return confined;
+  constexpr char kVariable[] = "ATELIER_CONVERT_UNCONFINED";
+  const char* trusted = std::getenv(kVariable);
+  if (trusted != nullptr && std::string_view(trusted) == "1") {
+    std::cerr << "atelier-convert: warning: " << confined.message()
+              << "; a hostile file may do what you may\n";
+    return absl::OkStatus();
+  }
+  return absl::FailedPreconditionError(absl::StrCat(
+      std::string(confined.message()), ", so that a hostile file could do what you may; ",
+      kVariable, "=1 in the environment reads all the same"));
+}
+
 int List(const Flags& flags) {
   auto file = OpenInput(flags.convert.path, flags.convert.member);
   if (!file.ok()) return Fail(file.status());
@@ -60,6 +89,7 @@ int ToKeras(const Flags& flags) {
 int Run(Flags flags) {
   std::signal(SIGXFSZ, SIG_IGN);  // a full quota is an error of write(2), with its message
   if (const absl::Status limited = Limit(flags); !limited.ok()) return Fail(limited);
+  if (const absl::Status confined = ConfineFor(flags); !confined.ok()) return Fail(confined);
   if (flags.list) return List(flags);
   if (flags.to_keras) return ToKeras(flags);
   flags.convert.head = !flags.no_head;
