@@ -15,7 +15,7 @@ bash deploy/setup.sh
 if [ ! -f "build-$kind/build.ninja" ]; then cmake --preset "$kind"; fi
 echo "sanitize: building with $kind"
 targets=(atelier_tests)
-# Two tests start these.
+# Some tests start these.
 if [ "$kind" = asan ]; then targets+=(atelier atelier-convert); fi
 cmake --build "build-$kind" --parallel "$(nproc)" --target "${targets[@]}"
 
