@@ -15,6 +15,7 @@
 #include "common/base/logging.h"
 #include "common/base/sha256.h"
 #include "common/base/status.h"
+#include "common/concurrency/mutex.h"
 
 namespace atelier::artifacts {
 namespace {
@@ -155,7 +156,7 @@ class DirectoryStore final : public ArtifactStore {
                                                          int64_t size) override {
     ATELIER_RETURN_IF_ERROR(CheckAnnounced(digest, size));
     const fs::path path = PathOf(digest);
-    ATELIER_RETURN_IF_ERROR(MakeDirectories(path.parent_path()));
+    ATELIER_RETURN_IF_ERROR(MakeShard(path.parent_path()));
     ATELIER_ASSIGN_OR_RETURN(auto file, AtomicFileWriter::Create(path));
     return std::make_unique<Writer>(std::move(file), path, digest, size);
   }
@@ -235,6 +236,18 @@ class DirectoryStore final : public ArtifactStore {
   }
 
  private:
+  // OK: the shard is there and its name durable. One at a time, so that nobody stores into a shard
+  // whose maker has yet to sync its name.
+  absl::Status MakeShard(const fs::path& shard) {
+    MutexLock lock(shards_mutex_);
+    if (!old_shards_durable_) {
+      // A process before this one may have ended between the two.
+      ATELIER_RETURN_IF_ERROR(SyncDirectory(dir_));
+      old_shards_durable_ = true;
+    }
+    return MakeDirectories(shard);
+  }
+
   absl::Status ForEachFile(const std::function<void(const fs::path&)>& visit) const {
     std::error_code error;
     for (fs::recursive_directory_iterator it(dir_, error), end; !error && it != end;
@@ -247,6 +260,8 @@ class DirectoryStore final : public ArtifactStore {
   fs::path PathOf(const std::string& digest) const { return dir_ / digest.substr(0, 2) / digest; }
 
   const fs::path dir_;
+  Mutex shards_mutex_;
+  bool old_shards_durable_ ABSL_GUARDED_BY(shards_mutex_) = false;
 };
 
 }  // namespace

@@ -43,14 +43,8 @@ absl::Status ErrnoStatus(int error, std::string_view doing, const fs::path& path
   }
 }
 
-absl::Status SyncDirectoryOf(const fs::path& path) {
-  const fs::path dir = path.has_parent_path() ? path.parent_path() : fs::path(".");
-  const int fd = ::open(dir.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (fd < 0) return ErrnoStatus(errno, "opening folder", dir);
-  const int rc = ::fsync(fd);
-  const int error = errno;
-  ::close(fd);
-  return rc == 0 ? absl::OkStatus() : ErrnoStatus(error, "fsync of folder", dir);
+fs::path ParentOf(const fs::path& path) {
+  return path.has_parent_path() ? path.parent_path() : fs::path(".");
 }
 
 fs::path HomeOr(const char* below) {
@@ -147,7 +141,7 @@ absl::Status AtomicFileWriter::CommitAs(const fs::path& path) {
     ::unlink(temp_.c_str());
     return status_;
   }
-  status_ = SyncDirectoryOf(path);
+  status_ = SyncDirectory(ParentOf(path));
   if (status_.ok()) {
     status_ = absl::FailedPreconditionError("already committed");
     return absl::OkStatus();
@@ -155,11 +149,31 @@ absl::Status AtomicFileWriter::CommitAs(const fs::path& path) {
   return status_;
 }
 
+absl::Status SyncDirectory(const fs::path& dir) {
+  const int fd = ::open(dir.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (fd < 0) return ErrnoStatus(errno, "opening folder", dir);
+  const int rc = ::fsync(fd);
+  const int error = errno;
+  ::close(fd);
+  return rc == 0 ? absl::OkStatus() : ErrnoStatus(error, "fsync of folder", dir);
+}
+
 absl::Status MakeDirectories(const fs::path& path) {
-  std::error_code error;
-  fs::create_directories(path, error);
-  if (error) return ErrnoStatus(error.value(), "creating folder", path);
-  return absl::OkStatus();
+  std::error_code ignored;
+  if (fs::is_directory(path, ignored)) return absl::OkStatus();
+  const fs::path parent = path.parent_path();
+  if (!parent.empty() && parent != path) ATELIER_RETURN_IF_ERROR(MakeDirectories(parent));
+  if (::mkdir(path.c_str(), 0777) != 0) {
+    const int error = errno;
+    if (error != EEXIST) return ErrnoStatus(error, "creating folder", path);
+    // Another made it meanwhile, or it was "a/." all along; or a file is in the way.
+    return fs::is_directory(path, ignored) ? absl::OkStatus()
+                                           : ErrnoStatus(ENOTDIR, "creating folder", path);
+  }
+  const absl::Status synced = SyncDirectory(ParentOf(path));
+  // Its name may not be durable: whoever asks next must not find it there and take it for made.
+  if (!synced.ok()) ::rmdir(path.c_str());
+  return synced;
 }
 
 bool IsSafeName(std::string_view name) {

@@ -44,8 +44,13 @@ class AtomicFileWriter {
   absl::Status status_;
 };
 
-// mkdir -p; OK when it is there already.
+// mkdir -p; OK when it is there already. The names of the folders it makes are durable: the parent
+// of each is fsynced. One whose parent cannot be fsynced is removed again. NotFound when a file is
+// in the way. Thread-safe, but a folder that another call is just making counts as there.
 absl::Status MakeDirectories(const std::filesystem::path& path);
+
+// fsync of a folder: the names in it are durable.
+absl::Status SyncDirectory(const std::filesystem::path& dir);
 
 // ^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$ : the only names that become file names.
 bool IsSafeName(std::string_view name);

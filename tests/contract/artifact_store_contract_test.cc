@@ -1,5 +1,4 @@
 // One suite over every ArtifactStore.
-#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -10,6 +9,7 @@
 #include "common/artifacts/artifact_store.h"
 #include "common/base/sha256.h"
 #include "tests/testing/memory_store.h"
+#include "tests/testing/no_descriptors.h"
 #include "tests/testing/status_matchers.h"
 #include "tests/testing/temp_dir.h"
 
@@ -19,6 +19,7 @@ namespace {
 using ::atelier::testing::IsOk;
 using ::atelier::testing::IsOkAndHolds;
 using ::atelier::testing::MemoryStore;
+using ::atelier::testing::NoDescriptors;
 using ::atelier::testing::StatusIs;
 using ::atelier::testing::TempDir;
 using ::testing::AnyOf;
@@ -45,12 +46,11 @@ TEST_P(ArtifactStoreContract, WhatWasPutIsRead) {
 
 TEST_P(ArtifactStoreContract, WithoutAFreeDescriptorNothingIsCalledDamaged) {
   ASSERT_OK_AND_ASSIGN(const std::string digest, store_->Put("bytes"));
-  rlimit before{};
-  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &before), 0);
-  const rlimit none = {.rlim_cur = 0, .rlim_max = before.rlim_max};
-  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &none), 0);
-  const absl::Status refused = store_->ReadAll(digest).status();
-  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &before), 0);
+  absl::Status refused;
+  {
+    const NoDescriptors none;
+    refused = store_->ReadAll(digest).status();
+  }
   EXPECT_THAT(refused, AnyOf(IsOk(), StatusIs(absl::StatusCode::kResourceExhausted)));
   EXPECT_THAT(store_->ReadAll(digest), IsOkAndHolds("bytes"));
 }
@@ -214,6 +214,18 @@ TEST_F(DirectoryStoreDamage, WhatAKilledUploadLeftIsRemovedAndNothingElse) {
   EXPECT_EQ(std::distance(begin(files), end(files)), 1);
   EXPECT_THAT(store_->ReadAll(digest), IsOkAndHolds("bytes"));
   EXPECT_TRUE(std::filesystem::exists(damaged));
+}
+
+// Left there, the next upload would be acknowledged in it.
+TEST_F(DirectoryStoreDamage, AShardWhoseNameCouldNotBeSyncedIsNotThere) {
+  const std::string digest = Sha256Hex("bytes");
+  ASSERT_THAT(store_->Put("of another shard"), IsOk());
+  {
+    const NoDescriptors none;
+    EXPECT_THAT(store_->Create(digest, 5), StatusIs(absl::StatusCode::kResourceExhausted));
+  }
+  EXPECT_FALSE(std::filesystem::exists(PathOf(digest).parent_path()));
+  EXPECT_THAT(store_->Put("bytes"), IsOkAndHolds(digest));
 }
 
 TEST_F(DirectoryStoreDamage, PuttingTheBytesAgainHeals) {

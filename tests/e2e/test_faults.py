@@ -1,4 +1,5 @@
-"""The coordinator's files: failing fsync, death at every kind of write, damaged artifacts, a full disk. P2, P5, P9.
+"""The coordinator's files: order of syncs, failing fsync, death at every kind of write, damaged artifacts, a full disk.
+P2, P5, P9.
 
 Faults are injected into system calls with strace, which counts them per thread. Number of places: ATELIER_FAULTS (default
 3 failing syncs and one death at each kind of write, seeded by ATELIER_FAULT_SEED; `all` tries every one that a run has).
@@ -39,8 +40,36 @@ def can_trace():
     return subprocess.run(["strace", "-D", "-qq", "-o", "/dev/null", "true"], capture_output=True).returncode == 0
 
 
+def strace(trace, calls, *options):
+    """The command in front of a coordinator whose `calls` are written to the file `trace`."""
+    return ["strace", "-D", "-f", "-y", "-qq", "-s", "400", "-o", str(trace), "-e", f"trace={calls}", *options]
+
+
+def traced_calls(text):
+    """(thread, call with its arguments and result), in the order in which they began."""
+    calls, unfinished = [], {}
+    for line in text.splitlines():
+        thread, _, call = line.partition(" ")
+        call = call.strip()
+        resumed = re.match(r"<\.\.\. \w+ resumed>(.*)", call)
+        if resumed:
+            calls[unfinished.pop(thread)][1] += resumed.group(1)
+        elif re.match(r"\w+\(", call):
+            if call.endswith("<unfinished ...>"):
+                unfinished[thread] = len(calls)
+                call = call.removesuffix("<unfinished ...>").rstrip()
+            calls.append([thread, call])
+    return calls
+
+
 def sha256(path):
     return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def wait_for_coordinator(fleet):
+    """Until it answers or is dead."""
+    cluster.wait_for("the coordinator answers", lambda: fleet.coordinator.process.poll() is not None or
+                     cluster.run_atelier("health", fleet.coordinator.address, check=False).returncode == 0, 60)
 
 
 class Faults(unittest.TestCase):
@@ -49,6 +78,7 @@ class Faults(unittest.TestCase):
         cls.folder = pathlib.Path(tempfile.mkdtemp(prefix="atelier_faults_"))
         cls.addClassCleanup(shutil.rmtree, cls.folder, ignore_errors=True)
         cls.pictures = pictures.make_dataset(cls.folder / "pictures", per_class=40, test=5)
+        cls.trace = cls.folder / "strace.log"  # of the undisturbed run's coordinator
         cls.expected = cls.undisturbed()
 
     @classmethod
@@ -57,6 +87,11 @@ class Faults(unittest.TestCase):
         folder.mkdir()
         with cluster.Cluster(folder, cls.pictures) as fleet:
             fleet.add_trainer("trainer")
+            if can_trace():
+                fleet.coordinator.terminate()
+                fleet.coordinator.wrapper = strace(cls.trace, f"{SYNCS},mkdir,mkdirat,rename,renameat,renameat2")
+                fleet.coordinator.start()
+                wait_for_coordinator(fleet)
             process = fleet.start_train("--out", folder / "run", *TRAIN)
             assert process.wait(120) == 0, (folder / "train.log").read_text()
             return fleet.show(fleet.run_ids()[0])["tasks"][0]
@@ -95,11 +130,6 @@ class Faults(unittest.TestCase):
             self.assertTrue(path.is_file(), f"acknowledged checkpoint {digest} is lost")
             self.assertEqual(sha256(path), digest)
 
-    def wait_for_coordinator(self, fleet):
-        """Until it answers or is dead."""
-        cluster.wait_for("the coordinator answers", lambda: fleet.coordinator.process.poll() is not None or
-                         cluster.run_atelier("health", fleet.coordinator.address, check=False).returncode == 0, 60)
-
     def check_failed_syncs(self, name, traced, died):
         """A file whose fsync failed is neither published nor synced again; one of the database ends the process."""
         lines = traced.splitlines()
@@ -125,10 +155,9 @@ class Faults(unittest.TestCase):
             fleet.coordinator.terminate()
             calls = injection.split(":")[0]
             trace = folder / "strace.log"
-            fleet.coordinator.wrapper = ["strace", "-D", "-f", "-y", "-qq", "-s", "400", "-o", str(trace), "-e",
-                                         f"trace={calls},rename,renameat,renameat2", "-e", f"inject={injection}"]
+            fleet.coordinator.wrapper = strace(trace, f"{calls},rename,renameat,renameat2", "-e", f"inject={injection}")
             fleet.coordinator.start()
-            self.wait_for_coordinator(fleet)
+            wait_for_coordinator(fleet)
             process = fleet.start_train("--out", folder / "run", *TRAIN)
             self.addCleanup(lambda: process.poll() is None and (process.kill(), process.wait()))
             died = False
@@ -159,6 +188,26 @@ class Faults(unittest.TestCase):
             self.check_end(fleet, process, name)
         shutil.rmtree(folder)
         return hit
+
+    @unittest.skipUnless(can_trace(), "no strace here, or it may not trace")
+    def test_a_new_folder_is_durable_before_anything_is_in_it(self):
+        calls = traced_calls(self.trace.read_text(errors="replace"))
+        artifacts = (self.folder / "undisturbed" / "state" / "artifacts").resolve()
+        below = [(thread, call) for thread, call in calls if str(artifacts) in call]
+        # Folders that an earlier process made and perhaps did not live to sync.
+        self.assertRegex(below[0][1], rf"^fsync\(\d+<{re.escape(str(artifacts))}>\) += 0")
+        made = 0
+        for number, (thread, call) in enumerate(below):
+            folder = re.match(r'mkdir(?:at)?\((?:AT_FDCWD[^,]*, )?"([^"]+)", \w+\) += 0', call)
+            if not folder:
+                continue
+            made += 1
+            following = below[number + 1:]
+            synced = next(i for i, (later, _) in enumerate(following) if later == thread)
+            self.assertRegex(following[synced][1], rf"^fsync\(\d+<{re.escape(str(artifacts))}>\) += 0")
+            for _, between in following[:synced]:
+                self.assertNotIn(folder.group(1), between)
+        self.assertGreater(made, 0, "no folder was made")
 
     @unittest.skipUnless(can_trace(), "no strace here, or it may not trace")
     def test_a_failing_fsync_acknowledges_nothing_that_is_lost(self):

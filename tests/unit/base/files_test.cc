@@ -2,6 +2,7 @@
 
 #include <fstream>
 
+#include "tests/testing/no_descriptors.h"
 #include "tests/testing/status_matchers.h"
 #include "tests/testing/temp_dir.h"
 
@@ -10,6 +11,7 @@ namespace {
 
 using ::atelier::testing::IsOk;
 using ::atelier::testing::IsOkAndHolds;
+using ::atelier::testing::NoDescriptors;
 using ::atelier::testing::StatusIs;
 using ::atelier::testing::TempDir;
 
@@ -58,6 +60,39 @@ TEST(ReadFile, RefusesTooMuchAndWhatIsNoFile) {
   EXPECT_THAT(ReadFile(dir.path() / "a", 4), StatusIs(absl::StatusCode::kResourceExhausted));
   EXPECT_THAT(ReadFile(dir.path() / "none"), StatusIs(absl::StatusCode::kNotFound));
   EXPECT_THAT(ReadFile(dir.path()), StatusIs(absl::StatusCode::kInvalidArgument));
+}
+
+TEST(MakeDirectories, MakesWhatIsMissing) {
+  TempDir dir;
+  const auto deep = dir.path() / "a" / "b" / "c";
+  for (int time = 0; time < 2; ++time) {
+    EXPECT_THAT(MakeDirectories(deep), IsOk()) << time;
+    EXPECT_TRUE(std::filesystem::is_directory(deep));
+  }
+  EXPECT_THAT(MakeDirectories(dir.path() / "x" / "." / ".." / "y" / ""), IsOk());
+  EXPECT_TRUE(std::filesystem::is_directory(dir.path() / "y"));
+  EXPECT_THAT(MakeDirectories(""), StatusIs(absl::StatusCode::kNotFound));
+}
+
+TEST(MakeDirectories, AFileIsInTheWay) {
+  TempDir dir;
+  ASSERT_THAT(WriteFileAtomically(dir.path() / "a", "x"), IsOk());
+  EXPECT_THAT(MakeDirectories(dir.path() / "a"), StatusIs(absl::StatusCode::kNotFound));
+  EXPECT_THAT(MakeDirectories(dir.path() / "a" / "b"), StatusIs(absl::StatusCode::kNotFound));
+}
+
+// Its parent cannot be opened to be synced.
+TEST(MakeDirectories, WhatIsNotDurableIsNotThere) {
+  TempDir dir;
+  ASSERT_THAT(MakeDirectories(dir.path() / "a"), IsOk());
+  {
+    const NoDescriptors none;
+    EXPECT_THAT(MakeDirectories(dir.path() / "a"), IsOk()) << "it was there";
+    EXPECT_THAT(MakeDirectories(dir.path() / "a" / "b" / "c"),
+                StatusIs(absl::StatusCode::kResourceExhausted));
+  }
+  EXPECT_EQ(FilesIn(dir.path() / "a"), 0);
+  EXPECT_THAT(MakeDirectories(dir.path() / "a" / "b" / "c"), IsOk());
 }
 
 TEST(IsSafeName, FollowsTheRule) {

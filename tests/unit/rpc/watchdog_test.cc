@@ -1,13 +1,12 @@
 #include "common/rpc/watchdog.h"
 
-#include <sys/resource.h>
-
 #include <atomic>
 #include <future>
 #include <thread>
 
 #include "common/rpc/health.h"
 #include "common/rpc/server.h"
+#include "tests/testing/no_descriptors.h"
 #include "tests/testing/status_matchers.h"
 
 namespace atelier::rpc {
@@ -91,13 +90,8 @@ TEST(RpcServer, NoticesThatItAnswersNoNewConnection) {
   options.unanswered = [&] { unanswered.set_value(); };
   ASSERT_OK_AND_ASSIGN(const auto server, RpcServer::Start(options, {}));
   auto noticed = unanswered.get_future();
-  rlimit before = {};
-  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &before), 0);
-  const rlimit none = {0, before.rlim_max};
-  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &none), 0);
-  const auto status = noticed.wait_for(kPatience);
-  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &before), 0);
-  EXPECT_EQ(status, std::future_status::ready);
+  const testing::NoDescriptors none;
+  EXPECT_EQ(noticed.wait_for(kPatience), std::future_status::ready);
 }
 
 TEST(RpcServer, AWatchedServerThatAnswersIsLeftAlone) {
