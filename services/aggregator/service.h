@@ -1,4 +1,5 @@
-// The aggregator as an object: main.cc and the CLI's embedded.cc put it behind a server of theirs.
+// The aggregator as one object, with its server (main.cc and the embedded mode put it together
+// through this) and without.
 #pragma once
 
 #include <chrono>
@@ -11,6 +12,7 @@
 #include "absl/status/statusor.h"
 #include "atelier/v1/model.pb.h"
 #include "common/rpc/channel.h"
+#include "common/rpc/server.h"
 #include "services/aggregator/request_limits.h"
 
 namespace grpc {
@@ -71,6 +73,29 @@ class Service {
   // No further requests (UNAVAILABLE), streams end, running requests finish. Blocks until nothing
   // is in flight or the time is over; false in the latter case. Call before the server's Shutdown.
   virtual bool Drain(std::chrono::milliseconds timeout) = 0;
+};
+
+struct AggregatorOptions {
+  ServiceOptions service;  // its `metrics` are the server's, made when unset
+  rpc::ServerOptions server;
+  int threads = 0;  // LibTorch's; 0: all cores
+  // Reaches the coordinator and the trainers.
+  std::shared_ptr<rpc::ChannelFactory> channels;
+  // > 0: Start waits so long at most for the first version. 0: it waits for none.
+  std::chrono::milliseconds wait_served{0};
+};
+
+// The service behind its server. Thread-safe. Serving once created; destruction stops at once.
+class AggregatorServer {
+ public:
+  // As Service::Create, Service::WaitServed and rpc::RpcServer::Start.
+  static absl::StatusOr<std::unique_ptr<AggregatorServer>> Start(AggregatorOptions options);
+  virtual ~AggregatorServer() = default;
+
+  virtual rpc::RpcServer& server() = 0;
+  // NOT_SERVING; running requests finish, those that do not within `grace` are cut off. Blocks
+  // until everything has stopped. Idempotent.
+  virtual void Drain(std::chrono::milliseconds grace) = 0;
 };
 
 }  // namespace atelier::aggregator

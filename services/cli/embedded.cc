@@ -1,10 +1,7 @@
 #include "services/cli/embedded.h"
 
-#include <prometheus/registry.h>
+#include <utility>
 
-#include <vector>
-
-#include "absl/strings/str_cat.h"
 #include "common/base/files.h"
 #include "common/base/logging.h"
 #include "common/base/status.h"
@@ -66,9 +63,7 @@ class EmbeddedImpl final : public Embedded {
   }
 
   std::shared_ptr<rpc::ChannelFactory> channels() override { return channels_; }
-  int port() const override {
-    return aggregator_server_ == nullptr ? 0 : aggregator_server_->port();
-  }
+  int port() const override { return aggregator_ == nullptr ? 0 : aggregator_->server().port(); }
 
   void DrainTrainer(std::chrono::milliseconds grace) override {
     if (trainer_ != nullptr) trainer_->Drain(grace);
@@ -78,11 +73,7 @@ class EmbeddedImpl final : public Embedded {
     MutexLock lock(stop_mutex_);
     if (stopped_) return;
     stopped_ = true;
-    if (aggregator_server_ != nullptr) {
-      aggregator_server_->SetServing(false);
-      aggregator_->Drain(grace);
-      aggregator_server_->Shutdown(std::chrono::seconds(1));
-    }
+    if (aggregator_ != nullptr) aggregator_->Drain(grace);
     // The trainer first: its last checkpoint needs the coordinator.
     if (trainer_ != nullptr) trainer_->Drain(grace);
     if (data_ != nullptr) data_->Drain(std::chrono::milliseconds(500));
@@ -134,34 +125,26 @@ class EmbeddedImpl final : public Embedded {
   }
 
   absl::Status StartAggregator(const ServableEnsemble& ensemble, const EmbeddedOptions& how) {
-    nn::SetThreads(0);
-    aggregator::ServiceOptions options;
-    options.limits.picture = how.pictures;
+    aggregator::AggregatorOptions options;
+    options.service.limits.picture = how.pictures;
     if (!ensemble.run_directory.empty()) {
-      options.run_directory = ensemble.run_directory;
+      options.service.run_directory = ensemble.run_directory;
     } else {
-      options.coordinator = ensemble.coordinator;
-      options.ensemble_name = ensemble.version.name();
+      options.service.coordinator = ensemble.coordinator;
+      options.service.ensemble_name = ensemble.version.name();
     }
-    options.ensemble_version = ensemble.version.version();
-    options.local = aggregator::LocalMembers::kOnly;
-    const auto metrics = std::make_shared<prometheus::Registry>();
-    options.metrics = metrics;
-    ATELIER_ASSIGN_OR_RETURN(aggregator_, aggregator::Service::Create(options, channels_));
-    rpc::ServerOptions server;
-    server.max_receive_bytes = rpc::kPictureReceiveBytes;
-    server.in_process_only = how.listen.empty();
+    options.service.ensemble_version = ensemble.version.version();
+    options.service.local = aggregator::LocalMembers::kOnly;
+    options.channels = channels_;
+    options.wait_served = kLoadEnsemble;
+    options.server = InProcess(rpc::kPictureReceiveBytes);
     if (!how.listen.empty()) {
-      server.listen = how.listen;
-      ATELIER_ASSIGN_OR_RETURN(server.tls, rpc::TlsIdentityFromEnvironment());
-      server.metrics = metrics;
+      options.server.in_process_only = false;
+      options.server.listen = how.listen;
+      ATELIER_ASSIGN_OR_RETURN(options.server.tls, rpc::TlsIdentityFromEnvironment());
     }
-    ATELIER_ASSIGN_OR_RETURN(aggregator_server_,
-                             rpc::RpcServer::Start(server, aggregator_->services()));
-    channels_->Add("aggregator", aggregator_server_->server());
-    ATELIER_RETURN_IF_ERROR(aggregator_->Start());
-    ATELIER_RETURN_IF_ERROR(aggregator_->WaitServed(kLoadEnsemble));
-    aggregator_server_->SetServing(true);
+    ATELIER_ASSIGN_OR_RETURN(aggregator_, aggregator::AggregatorServer::Start(std::move(options)));
+    channels_->Add("aggregator", aggregator_->server().server());
     return absl::OkStatus();
   }
 
@@ -170,8 +153,7 @@ class EmbeddedImpl final : public Embedded {
   std::unique_ptr<coordinator::CoordinatorServer> coordinator_;
   std::unique_ptr<data::DataServer> data_;
   std::unique_ptr<trainer::TrainerServer> trainer_;
-  std::unique_ptr<aggregator::Service> aggregator_;
-  std::unique_ptr<rpc::RpcServer> aggregator_server_;
+  std::unique_ptr<aggregator::AggregatorServer> aggregator_;
   Mutex stop_mutex_;
   bool stopped_ ABSL_GUARDED_BY(stop_mutex_) = false;
 };
