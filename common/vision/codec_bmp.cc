@@ -1,3 +1,4 @@
+#include <cerrno>
 #include <opencv2/imgcodecs.hpp>
 #include <opencv2/imgproc.hpp>
 
@@ -6,17 +7,18 @@
 namespace atelier::vision {
 
 absl::StatusOr<Image> DecodeBmp(std::string_view bytes, const PictureInfo& info) {
-  const absl::Status damaged = absl::InvalidArgumentError("the BMP is cut or damaged");
+  constexpr char kDamaged[] = "the BMP is cut or damaged";
   Image image = Image::Make(static_cast<int>(info.height), static_cast<int>(info.width), 3);
   try {
     // OpenCV only reads through the pointer.
     const cv::Mat encoded(1, static_cast<int>(bytes.size()), CV_8UC1,
                           const_cast<char*>(bytes.data()));
+    errno = 0;  // OpenCV swallows what its decoder throws
     const cv::Mat decoded =
         cv::imdecode(encoded, info.has_alpha ? cv::IMREAD_UNCHANGED : cv::IMREAD_COLOR);
     if (decoded.empty() || decoded.cols != image.width || decoded.rows != image.height ||
         decoded.depth() != CV_8U) {
-      return damaged;
+      return DamagedUnlessNoMemory(kDamaged);
     }
     if (decoded.channels() == 4) {
       ComposeOverWhite(decoded.ptr(), int64_t{image.width} * image.height, false,
@@ -27,7 +29,7 @@ absl::StatusOr<Image> DecodeBmp(std::string_view bytes, const PictureInfo& info)
     cv::cvtColor(decoded, rgb, decoded.channels() == 1 ? cv::COLOR_GRAY2RGB : cv::COLOR_BGR2RGB);
   } catch (const cv::Exception& error) {
     if (error.code == cv::Error::StsNoMem) throw;  // the picture cannot be blamed for that
-    return damaged;
+    return absl::InvalidArgumentError(kDamaged);
   }
   return image;
 }

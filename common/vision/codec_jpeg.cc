@@ -22,6 +22,7 @@ struct JpegReader {
   jpeg_error_mgr errors;
   jpeg_progress_mgr progress;
   std::jmp_buf failed;
+  bool no_memory;
   char message[JMSG_LENGTH_MAX];
 };
 
@@ -29,6 +30,7 @@ JpegReader* ReaderOf(j_common_ptr common) { return static_cast<JpegReader*>(comm
 
 [[noreturn]] void Fail(j_common_ptr common) {
   JpegReader* reader = ReaderOf(common);
+  reader->no_memory = common->err->msg_code == JERR_OUT_OF_MEMORY;
   (*common->err->format_message)(common, reader->message);
   std::longjmp(reader->failed, 1);
 }
@@ -85,7 +87,7 @@ void ReadCmykRows(jpeg_decompress_struct* decoder, uint8_t* out) {
   }
 }
 
-// False: reader->message says why. Holds nothing that needs a destructor: errors leave by longjmp.
+// False: reader says why. Holds nothing that needs a destructor: errors leave by longjmp.
 bool Read(JpegReader* reader, std::string_view bytes, const PictureInfo& info, uint8_t* out) {
   jpeg_decompress_struct* decoder = &reader->decoder;
   if (setjmp(reader->failed) != 0) return false;
@@ -125,6 +127,7 @@ absl::StatusOr<Image> DecodeJpeg(std::string_view bytes, const PictureInfo& info
   const bool ok = Read(&reader, bytes, info, image.pixels.data());
   jpeg_destroy_decompress(&reader.decoder);
   if (ok) return image;
+  if (reader.no_memory) return NoMemoryToDecode();
   return absl::InvalidArgumentError(absl::StrCat("the JPEG is cut or damaged: ", reader.message));
 }
 

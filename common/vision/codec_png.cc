@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <csetjmp>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <string>
 #include <vector>
@@ -23,6 +24,7 @@ struct PngReader {
   png_infop info = nullptr;
   int passes = 1;
   int channels = 0;  // 3 or 4 after the transformations
+  bool no_memory = false;
   char message[128] = "";
 
   ~PngReader() { png_destroy_read_struct(&png, &info, nullptr); }
@@ -35,6 +37,13 @@ struct PngReader {
 }
 
 void OnWarning(png_structp, png_const_charp) {}
+
+// For libpng and the zlib below it. What they say when it fails has many wordings.
+png_voidp Allocate(png_structp png, png_alloc_size_t n) {
+  void* memory = std::malloc(n);
+  if (memory == nullptr) static_cast<PngReader*>(png_get_mem_ptr(png))->no_memory = true;
+  return memory;
+}
 
 void OnRead(png_structp png, png_bytep out, size_t n) {
   PngReader* reader = static_cast<PngReader*>(png_get_io_ptr(png));
@@ -73,7 +82,8 @@ bool ReadRows(PngReader* reader, int64_t height, int64_t stride, uint8_t* out) {
   return true;
 }
 
-absl::Status Damaged(const PngReader& reader) {
+absl::Status NotDecoded(const PngReader& reader) {
+  if (reader.no_memory) return NoMemoryToDecode();
   return absl::InvalidArgumentError(absl::StrCat("the PNG is cut or damaged: ", reader.message));
 }
 
@@ -82,21 +92,20 @@ absl::Status Damaged(const PngReader& reader) {
 absl::StatusOr<Image> DecodePng(std::string_view bytes, const PictureInfo& info) {
   PngReader reader;
   reader.bytes = bytes;
-  reader.png = png_create_read_struct(PNG_LIBPNG_VER_STRING, &reader, OnError, OnWarning);
+  reader.png = png_create_read_struct_2(PNG_LIBPNG_VER_STRING, &reader, OnError, OnWarning, &reader,
+                                        Allocate, nullptr);
   if (reader.png != nullptr) reader.info = png_create_info_struct(reader.png);
-  if (reader.info == nullptr) {
-    return absl::ResourceExhaustedError("not enough memory to decode the picture");
-  }
-  if (!ReadHeader(&reader, info)) return Damaged(reader);
+  if (reader.info == nullptr) return NoMemoryToDecode();
+  if (!ReadHeader(&reader, info)) return NotDecoded(reader);
   Image image = Image::Make(static_cast<int>(info.height), static_cast<int>(info.width), 3);
   if (reader.channels == 3) {
     if (!ReadRows(&reader, info.height, info.width * 3, image.pixels.data())) {
-      return Damaged(reader);
+      return NotDecoded(reader);
     }
     return image;
   }
   std::vector<uint8_t> rgba(static_cast<size_t>(info.width * info.height) * 4);
-  if (!ReadRows(&reader, info.height, info.width * 4, rgba.data())) return Damaged(reader);
+  if (!ReadRows(&reader, info.height, info.width * 4, rgba.data())) return NotDecoded(reader);
   ComposeOverWhite(rgba.data(), info.width * info.height, true, image.pixels.data());
   return image;
 }

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cctype>
+#include <cerrno>
+#include <string>
 #include <utility>
 
 #include "absl/strings/str_format.h"
@@ -35,12 +37,20 @@ absl::StatusOr<Image> DecodePicture(std::string_view bytes, int channels,
     return absl::InvalidArgumentError(
         absl::StrFormat("channels: expected 3 (RGB) or 1 (grey), found %d", channels));
   }
-  ATELIER_ASSIGN_OR_RETURN(const PictureInfo info, ReadPictureInfo(bytes, limits));
   return Guarded("decode the picture", [&]() -> absl::StatusOr<Image> {
+    ATELIER_ASSIGN_OR_RETURN(const PictureInfo info, ReadPictureInfo(bytes, limits));
     ATELIER_ASSIGN_OR_RETURN(Image image, DecodeByFormat(bytes, info));
     image = ApplyOrientation(std::move(image), info.orientation);
     return channels == 1 ? ToGrayscale(image) : std::move(image);
   });
+}
+
+absl::Status NoMemoryToDecode() {
+  return absl::ResourceExhaustedError("not enough memory to decode the picture");
+}
+
+absl::Status DamagedUnlessNoMemory(std::string_view damage) {
+  return errno == ENOMEM ? NoMemoryToDecode() : absl::InvalidArgumentError(std::string(damage));
 }
 
 void ComposeOverWhite(const uint8_t* rgba, int64_t n, bool red_first, uint8_t* rgb) {

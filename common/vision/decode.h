@@ -35,8 +35,8 @@ struct PictureHeader {
 absl::StatusOr<PictureHeader> ReadPictureHeader(std::string_view bytes, const DecodeLimits& limits);
 
 // ReadPictureHeader, then decodes to RGB (channels 3) or grey (channels 1: ITU-R 601 luma as
-// Pillow's "L"). Truncated or damaged data is InvalidArgument, never a partial picture.
-// Thread-safe.
+// Pillow's "L"). Truncated or damaged data is InvalidArgument, never a partial picture; without
+// memory for it a picture is ResourceExhausted, never called damaged. Thread-safe.
 absl::StatusOr<Image> DecodePicture(std::string_view bytes, int channels,
                                     const DecodeLimits& limits = {});
 

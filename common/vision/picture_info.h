@@ -32,10 +32,18 @@ absl::StatusOr<PictureInfo> ReadBmpInfo(std::string_view bytes);
 absl::StatusOr<PictureInfo> ReadPictureInfo(std::string_view bytes, const DecodeLimits& limits);
 
 // RGB, not yet oriented, transparency composed over white. `info` has passed the limits.
+// InvalidArgument: damaged. ResourceExhausted (or an exception): memory ended, in the library, too.
 absl::StatusOr<Image> DecodeJpeg(std::string_view bytes, const PictureInfo& info);
 absl::StatusOr<Image> DecodePng(std::string_view bytes, const PictureInfo& info);
 absl::StatusOr<Image> DecodeWebp(std::string_view bytes, const PictureInfo& info);
 absl::StatusOr<Image> DecodeBmp(std::string_view bytes, const PictureInfo& info);
+
+// What a codec answers when memory ended: the picture cannot be blamed for that.
+absl::Status NoMemoryToDecode();
+
+// For a library that failed and does not tell why. malloc has left ENOMEM in errno where memory
+// ended: errno must have been 0 when the library was called.
+absl::Status DamagedUnlessNoMemory(std::string_view damage);
 
 // RGBA to RGB over white; `n` pixels; red_first false for BGRA.
 void ComposeOverWhite(const uint8_t* rgba, int64_t n, bool red_first, uint8_t* rgb);
