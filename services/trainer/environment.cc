@@ -126,10 +126,11 @@ absl::StatusOr<v1::NumericEnvironment> ChooseEnvironment(const v1::Assignment& a
   return ThisEnvironment(chosen, device);
 }
 
-std::string Differences(const v1::NumericEnvironment& stored, const v1::NumericEnvironment& here) {
-  std::string fields;
+std::vector<std::string> Differences(const v1::NumericEnvironment& stored,
+                                     const v1::NumericEnvironment& here) {
+  std::vector<std::string> fields;
   const auto compare = [&fields](const char* name, const auto& a, const auto& b) {
-    if (a != b) absl::StrAppend(&fields, fields.empty() ? "" : ", ", name);
+    if (a != b) fields.emplace_back(name);
   };
   compare("build", stored.build(), here.build());
   compare("device", stored.device(), here.device());

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "atelier/v1/checkpoint.pb.h"
@@ -24,7 +25,8 @@ absl::StatusOr<v1::NumericEnvironment> ChooseEnvironment(const v1::Assignment& a
 v1::NumericEnvironment ThisEnvironment(const v1::NumericEnvironment& task,
                                        const std::string& device);
 
-// The fields that differ, comma-separated; empty: a resume is bit-exact (P3).
-std::string Differences(const v1::NumericEnvironment& stored, const v1::NumericEnvironment& here);
+// The fields that differ, by name; none: a resume is bit-exact (P3).
+std::vector<std::string> Differences(const v1::NumericEnvironment& stored,
+                                     const v1::NumericEnvironment& here);
 
 }  // namespace atelier::trainer

@@ -2,9 +2,11 @@
 
 #include <torch/torch.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "common/base/logging.h"
 #include "common/base/status.h"
 #include "common/ensemble/npy.h"
@@ -52,6 +54,19 @@ absl::Status LoadStart(const v1::Assignment& assignment, coordinator::RegistryCl
   return Annotate(state.model->LoadTensors(tensors, options), "initial weights");
 }
 
+// P3: what differs at this resume joins what differed at earlier ones, in every checkpoint from now
+// on and in the result.
+void NoteDifferences(const std::vector<std::string>& fields, TrainingState& state,
+                     ProgressBoard& board) {
+  if (fields.empty()) return;
+  board.AddLogLine(absl::StrCat("RESUMED_INEXACT: ", absl::StrJoin(fields, ", "),
+                                " differ from the checkpoint's"));
+  std::vector<std::string>& all = state.resumed_inexact;
+  for (const std::string& field : fields) {
+    if (std::find(all.begin(), all.end(), field) == all.end()) all.push_back(field);
+  }
+}
+
 }  // namespace
 
 struct TaskRunner::Outcome {
@@ -78,11 +93,8 @@ absl::Status TaskRunner::Train(const v1::Assignment& assignment, ProgressBoard& 
   ATELIER_ASSIGN_OR_RETURN(TrainingState state, TrainingState::Fresh(assignment, device));
   v1::NumericEnvironment stored = environment;
   ATELIER_RETURN_IF_ERROR(LoadStart(assignment, registry_, state, stored));
-  outcome.result.set_resumed_inexact(Differences(stored, environment));
-  if (!outcome.result.resumed_inexact().empty()) {
-    board.AddLogLine("RESUMED_INEXACT: " + outcome.result.resumed_inexact() +
-                     " differ from the checkpoint's");
-  }
+  NoteDifferences(Differences(stored, environment), state, board);
+  outcome.result.set_resumed_inexact(absl::StrJoin(state.resumed_inexact, ", "));
 
   LoopOptions loop_options;
   loop_options.environment = environment;

@@ -52,6 +52,7 @@ Checkpoint TrainingState::Snapshot(const v1::Assignment& assignment,
   manifest.set_best_weights_digest(best_weights_digest);
   *manifest.mutable_environment() = environment;
   manifest.set_epoch_ledger_digest(ledger_digest);
+  *manifest.mutable_resumed_inexact() = {resumed_inexact.begin(), resumed_inexact.end()};
   return checkpoint;
 }
 
@@ -74,6 +75,7 @@ absl::Status TrainingState::Restore(const v1::Assignment& assignment,
   images = manifest.epoch_images();
   ledger_digest = manifest.epoch_ledger_digest();
   best_weights_digest = manifest.best_weights_digest();
+  resumed_inexact.assign(manifest.resumed_inexact().begin(), manifest.resumed_inexact().end());
   return absl::OkStatus();
 }
 

@@ -28,6 +28,8 @@ struct TrainingState {
   int64_t images = 0;
   std::string ledger_digest;
   std::string best_weights_digest;  // once it is known (the writer uploads in the background)
+  // What differed at any resume so far (P3).
+  std::vector<std::string> resumed_inexact;
 
   // A state at the stage's beginning; the model and the optimizer's moments are on `device`.
   static absl::StatusOr<TrainingState> Fresh(const v1::Assignment& assignment,

@@ -2,10 +2,8 @@
 
 #include <gtest/gtest.h>
 
-#include <functional>
 #include <map>
 #include <new>
-#include <set>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -14,64 +12,10 @@
 #include "common/nn/tensor_io.h"
 #include "services/trainer/evaluation.h"
 #include "tests/testing/status_matchers.h"
+#include "tests/unit/trainer/scripted_training.h"
 
 namespace atelier::trainer {
 namespace {
-
-constexpr int kSteps = 5;
-constexpr int kEpochs = 3;
-constexpr int kBatch = 4;
-constexpr int kClasses = 3;
-
-class ScriptedStream final : public data::BatchStream {
- public:
-  ScriptedStream(int epoch, int step, int classes, std::function<void()> on_cancel)
-      : epoch_(epoch), step_(step), classes_(classes), on_cancel_(std::move(on_cancel)) {}
-  absl::StatusOr<std::optional<v1::Batch>> Next() override {
-    if (step_ >= kSteps) return std::optional<v1::Batch>();
-    v1::Batch batch;
-    batch.set_epoch(epoch_);
-    batch.set_step(step_);
-    batch.set_steps_in_epoch(kSteps);
-    batch.set_size(kBatch);
-    batch.set_height(32);
-    batch.set_width(32);
-    batch.set_channels(3);
-    std::string& pixels = *batch.mutable_pixels();
-    pixels.resize(kBatch * 32 * 32 * 3);
-    for (size_t i = 0; i < pixels.size(); ++i) {
-      pixels[i] = static_cast<char>((i * 7 + static_cast<size_t>(epoch_ * 61 + step_ * 17)) % 251);
-    }
-    for (int i = 0; i < kBatch; ++i) {
-      batch.add_sample_ids(static_cast<uint32_t>(step_ * kBatch + i));
-      for (int k = 0; k < classes_; ++k) batch.add_labels((step_ + i) % 3 == k ? 1.0F : 0.0F);
-    }
-    batch.set_digest(Sha256Hex(pixels));
-    ++step_;
-    return std::optional<v1::Batch>(std::move(batch));
-  }
-  void Cancel() override { on_cancel_(); }
-
- private:
-  const int epoch_;
-  int step_;
-  const int classes_;
-  const std::function<void()> on_cancel_;
-};
-
-class ScriptedSource final : public data::BatchSource {
- public:
-  explicit ScriptedSource(
-      int classes = kClasses, std::function<void()> on_cancel = [] {})
-      : classes_(classes), on_cancel_(std::move(on_cancel)) {}
-  std::unique_ptr<data::BatchStream> Open(const v1::DataPlan&, int epoch, int step) override {
-    return std::make_unique<ScriptedStream>(epoch, step, classes_, on_cancel_);
-  }
-
- private:
-  const int classes_;
-  const std::function<void()> on_cancel_;
-};
 
 // Time stands still; the loop's `stop_at`-th look at it drains the loop, on the loop's own thread.
 class StoppingClock final : public Clock {
@@ -87,84 +31,6 @@ class StoppingClock final : public Clock {
   StopSignal& stop_;
   mutable int left_;
 };
-
-class FakeFleet final : public coordinator::FleetClient {
- public:
-  std::unique_ptr<coordinator::WorkStream> OpenWork() override { return nullptr; }
-  // With the coordinator's rules for ids.
-  absl::Status CommitCheckpoint(v1::CommitCheckpointRequest request) override {
-    if (request.request_id().empty() || request.request_id().size() > 128) {
-      return absl::InvalidArgumentError("request_id has 1 to 128 characters");
-    }
-    for (const v1::CommitCheckpointRequest& earlier : commits) {
-      if (earlier.request_id() != request.request_id()) continue;
-      if (earlier.SerializeAsString() == request.SerializeAsString()) return absl::OkStatus();
-      return absl::InvalidArgumentError("request_id was used with another payload");
-    }
-    commits.push_back(std::move(request));
-    return absl::OkStatus();
-  }
-  absl::Status FinishTask(v1::FinishTaskRequest) override { return absl::OkStatus(); }
-  absl::StatusOr<v1::ListFleetResponse> ListFleet() override { return v1::ListFleetResponse(); }
-  std::vector<v1::CommitCheckpointRequest> commits;  // read after the writer's Flush
-};
-
-class FakeRegistry : public coordinator::RegistryClient {
- public:
-  absl::StatusOr<std::string> PutBytes(std::string_view bytes) override {
-    const std::string digest = Sha256Hex(bytes);
-    stored[digest] = std::string(bytes);
-    return digest;
-  }
-  absl::StatusOr<std::string> PutFile(const std::filesystem::path&) override { return Unused(); }
-  absl::StatusOr<std::string> GetBytes(const std::string&) override { return Unused(); }
-  absl::Status GetFile(const std::string&, const std::filesystem::path&) override {
-    return Unused();
-  }
-  absl::StatusOr<bool> Exists(const std::string& digest) override { return stored.count(digest); }
-  absl::StatusOr<v1::EnsembleVersion> Publish(const v1::EnsembleVersion&, bool) override {
-    return Unused();
-  }
-  absl::StatusOr<v1::PromotedEnsemble> Promote(const std::string&, int) override {
-    return Unused();
-  }
-  absl::StatusOr<v1::EnsembleVersion> GetEnsemble(const std::string&, int) override {
-    return Unused();
-  }
-  absl::StatusOr<v1::ListEnsemblesResponse> ListEnsembles(const std::string&) override {
-    return Unused();
-  }
-  std::unique_ptr<PromotedWatch> WatchPromoted(
-      const std::string&, std::function<void(const v1::PromotedEnsemble&)>) override {
-    return nullptr;
-  }
-  std::map<std::string, std::string> stored;
-
- private:
-  static absl::Status Unused() { return absl::UnimplementedError("the loop does not call it"); }
-};
-
-v1::Assignment Task() {
-  v1::Assignment task;
-  task.mutable_stage()->set_epochs(kEpochs);
-  task.mutable_stage()->mutable_optimizer()->set_learning_rate(1e-3F);
-  task.mutable_stage()->mutable_schedule()->set_cosine(true);
-  task.mutable_stage()->mutable_schedule()->set_warmup_steps(2);
-  v1::ModelSpec& model = *task.mutable_model();
-  model.set_backbone("tiny_cnn");
-  model.mutable_head()->set_hidden_units(8);
-  model.mutable_head()->set_dropout(0.5F);
-  model.mutable_image()->set_size(32);
-  model.set_classes(kClasses);
-  task.mutable_training()->set_subset(v1::ALL_LABELED);
-  task.mutable_validation()->set_subset(v1::VALIDATION);
-  task.set_member_seed(7);
-  // The longest that a plan may have: an id of the coordinator's holds no more than 128 characters.
-  task.mutable_lease()->set_run_id(std::string(61, 'r'));
-  task.mutable_lease()->set_member(std::string(64, 'm'));
-  task.mutable_lease()->set_stage(std::string(64, 's'));
-  return task;
-}
 
 struct Outcome {
   std::string weights;
