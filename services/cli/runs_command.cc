@@ -8,6 +8,7 @@
 #include "common/vision/limit_flags.h"
 #include "services/cli/command.h"
 #include "services/cli/format.h"
+#include "services/cli/inexact_text.h"
 #include "services/cli/run_directory.h"
 #include "services/cli/run_index.h"
 #include "services/cli/run_json.h"
@@ -170,7 +171,8 @@ void PrintRun(const v1::Run& run) {
     }
   }
   std::fputs(Table(rows, {3, 4}).c_str(), stdout);
-  if (run.has_ensemble()) std::printf("\n%s", SummaryText(run).c_str());
+  const std::string below = run.has_ensemble() ? SummaryText(run) : InexactText(run);
+  if (!below.empty()) std::printf("\n%s", below.c_str());
 }
 
 absl::Status Show(const Options& options) {

@@ -10,6 +10,7 @@
 #include "services/cli/await_data_service.h"
 #include "services/cli/fetch_run.h"
 #include "services/cli/format.h"
+#include "services/cli/inexact_text.h"
 #include "services/cli/progress_view.h"
 #include "services/cli/run_index.h"
 #include "services/cli/run_json.h"
@@ -205,7 +206,9 @@ std::string SummaryText(const v1::Run& run) {
   std::string text = absl::StrCat(run.ensemble().name(), "@", run.ensemble().version(), ", ",
                                   run.ensemble().members_size(),
                                   run.ensemble().members_size() == 1 ? " member" : " members");
-  if (metrics.images() == 0) return text + ", not scored (no validation part)\n";
+  if (metrics.images() == 0) {
+    return absl::StrCat(text, ", not scored (no validation part)\n", InexactText(run));
+  }
   absl::StrAppend(&text, ", validation accuracy on ", Grouped(metrics.images()),
                   " pictures (95 % Wilson interval):\n");
   std::vector<std::vector<std::string>> rows;
@@ -214,7 +217,7 @@ std::string SummaryText(const v1::Run& run) {
     rows.push_back(
         {"    " + member.name(), PercentWithInterval(member.accuracy(), metrics.images())});
   }
-  return text + Table(rows);
+  return absl::StrCat(text, Table(rows), InexactText(run));
 }
 
 }  // namespace atelier::cli

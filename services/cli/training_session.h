@@ -52,7 +52,8 @@ class TrainingSession {
   std::unique_ptr<coordinator::RegistryClient> registry_;
 };
 
-// The finished run for a person: accuracy of ensemble and members with their intervals.
+// The finished run for a person: accuracy of ensemble and members with their intervals, and what
+// was resumed inexactly.
 std::string SummaryText(const v1::Run& run);
 
 }  // namespace atelier::cli

@@ -217,7 +217,8 @@ std::string Inexact(const v1::Run& run) {
     absl::StrAppend(&html, "<li>", EscapeHtml(task.member()), " ", EscapeHtml(task.stage()),
                     " was resumed on another kind of machine (",
                     EscapeHtml(task.result().resumed_inexact()),
-                    "): its numbers may differ slightly from an undisturbed run.</li>\n");
+                    "): its numbers, and those of its member's later stages, may differ slightly "
+                    "from an undisturbed run's.</li>\n");
   }
   return html;
 }

@@ -57,6 +57,14 @@ TEST(ReportTest, MarksTheWrongPredictions) {
   EXPECT_THAT(html, HasSubstr("1 is wrong"));
 }
 
+TEST(ReportTest, SaysWhatWasResumedInexactly) {
+  ReportData data = SampleData();
+  EXPECT_THAT(RenderReport(data), Not(HasSubstr("was resumed")));
+  data.run.mutable_tasks(1)->mutable_result()->set_resumed_inexact("isa, build");
+  EXPECT_THAT(RenderReport(data), HasSubstr("lite train was resumed on another kind of machine "
+                                            "(isa, build)"));
+}
+
 TEST(ReportTest, LeavesOutWhatThereIsNot) {
   ReportData data;
   data.run = SampleRun();
