@@ -116,6 +116,9 @@ class RunExecutor {
                           const std::function<absl::Status()>& effect);
   absl::StatusOr<v1::Task*> FencedTask(RunChange& change, const v1::Lease& lease)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // The last news of this lease that are durable.
+  int64_t NewsStored(const v1::Lease& lease) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Status StoreNews(const v1::TaskProgress& progress) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status CheckStored(const std::vector<std::string>& digests);
   absl::Status ApplyCheckpoint(RunChange& change, Transaction& transaction,
                                const v1::CommitCheckpointRequest& request)

@@ -77,30 +77,54 @@ void RunExecutor::OnProgress(const std::string& trainer, const v1::TaskProgress&
     }
     return;
   }
-  if (progress.finished_epochs_size() > 0 || progress.log_lines_size() > 0) {
-    const int64_t now = UnixMillis(clock_.WallNow());
-    const absl::Status stored = Mutate(key.run_id, [&](RunChange& change, Transaction&) {
-      v1::Task& task = *change.Edit(key.member, key.stage);
-      v1::TaskEvent& event = change.AddTaskEvent(task, "", now);
-      *event.mutable_finished_epochs() = progress.finished_epochs();
-      *event.mutable_log_lines() = progress.log_lines();
-      return absl::OkStatus();
-    });
-    if (!stored.ok()) LogError("storing an epoch's event: %s", stored.ToString());
+  if (progress.news() > NewsStored(progress.lease())) {
+    const absl::Status stored = StoreNews(progress);
+    if (!stored.ok()) {
+      LogError("storing news of %s/%s: %s; %s tells them again", key.member, key.stage,
+               stored.ToString(), trainer);
+    }
   }
   const auto sender = fleet_.trainers().find(trainer);
   if (sender != fleet_.trainers().end()) {
     v1::CoordinatorMessage renewed;
     *renewed.mutable_renewed()->mutable_lease() = progress.lease();
     renewed.mutable_renewed()->set_sequence(progress.sequence());
+    renewed.mutable_renewed()->set_news_stored(NewsStored(progress.lease()));
     sender->second.send(renewed);
   }
   LiveProgress& live = progress_[key];
   live.progress = progress;
   live.progress.clear_finished_epochs();
   live.progress.clear_log_lines();
+  live.progress.clear_news();
   live.version = ++progress_version_;
   notifier_->Notify(key.run_id);
+}
+
+int64_t RunExecutor::NewsStored(const v1::Lease& lease) const {
+  const auto run = running_.find(lease.run_id());
+  if (run == running_.end()) return 0;
+  for (const v1::Task& task : run->second.tasks) {
+    if (task.member() != lease.member() || task.stage() != lease.stage()) continue;
+    if (task.attempts().empty()) return 0;
+    const v1::Attempt& attempt = task.attempts(task.attempts_size() - 1);
+    return attempt.lease_epoch() == lease.epoch() ? attempt.news_stored() : 0;
+  }
+  return 0;
+}
+
+absl::Status RunExecutor::StoreNews(const v1::TaskProgress& progress) {
+  const int64_t now = UnixMillis(clock_.WallNow());
+  const auto store = [&](RunChange& change, Transaction&)
+                         ABSL_NO_THREAD_SAFETY_ANALYSIS -> absl::Status {
+    ATELIER_ASSIGN_OR_RETURN(v1::Task* const task, FencedTask(change, progress.lease()));
+    RunningAttempt(*task)->set_news_stored(progress.news());
+    v1::TaskEvent& event = change.AddTaskEvent(*task, "", now);
+    *event.mutable_finished_epochs() = progress.finished_epochs();
+    *event.mutable_log_lines() = progress.log_lines();
+    return absl::OkStatus();
+  };
+  return Mutate(progress.lease().run_id(), store);
 }
 
 void RunExecutor::OnDraining(const std::string& trainer) {

@@ -2,7 +2,6 @@
 // sends.
 #pragma once
 
-#include <deque>
 #include <functional>
 #include <string>
 #include <utility>
@@ -18,7 +17,9 @@ class ProgressBoard {
   void Begin(const v1::Lease& lease, int epochs) {
     MutexLock lock(mutex_);
     current_.Clear();
-    unacknowledged_.clear();
+    under_way_.Clear();
+    waiting_.Clear();
+    last_news_ = 0;
     *current_.mutable_lease() = lease;
     current_.set_epochs(epochs);
   }
@@ -37,57 +38,55 @@ class ProgressBoard {
   }
   void AddLogLine(std::string line) {
     MutexLock lock(mutex_);
-    unacknowledged_.push_back({0, {}, std::move(line)});
+    waiting_.add_log_lines(std::move(line));
   }
   void AddEpoch(const v1::EpochMetrics& metrics) {
     MutexLock lock(mutex_);
-    unacknowledged_.push_back({0, metrics, ""});
+    *waiting_.add_finished_epochs() = metrics;
   }
 
-  // The message numbered `sequence`: position, and the news that no acknowledged message carried.
+  // The message numbered `sequence`: position, and the oldest news that were not acknowledged. Each
+  // message carries the same ones until they are, so that what could not be stored, or whose
+  // acknowledgement was lost, comes again under its number, and in order.
   v1::TaskProgress Take(int64_t sequence) {
     MutexLock lock(mutex_);
-    v1::TaskProgress progress = current_;
-    progress.set_sequence(sequence);
-    for (News& news : unacknowledged_) {
-      if (news.sequence != 0) continue;  // on its way
-      news.sequence = sequence;
-      if (news.log_line.empty()) {
-        *progress.add_finished_epochs() = news.epoch;
-      } else {
-        progress.add_log_lines(news.log_line);
-      }
+    if (under_way_.news() == 0 && HasNews(waiting_)) {
+      under_way_.Swap(&waiting_);
+      under_way_.set_news(++last_news_);
     }
+    v1::TaskProgress progress = current_;
+    progress.MergeFrom(under_way_);
+    progress.set_sequence(sequence);
     return progress;
   }
-  // Sends what is new now and waits a little until it was received; set by the session.
+  // Sends what is new now and waits a little until it is stored; set by the session.
   void SetFlush(std::function<void()> flush) { flush_ = std::move(flush); }
   // Before a task's end is reported: the last epoch must be known by then.
   void Flush() {
     if (flush_) flush_();
   }
-  void Acknowledge(int64_t sequence) {
+  // The coordinator has stored the news up to this number.
+  void Acknowledge(int64_t news) {
     MutexLock lock(mutex_);
-    std::erase_if(unacknowledged_, [sequence](const News& news) {
-      return news.sequence != 0 && news.sequence <= sequence;
-    });
+    if (news >= under_way_.news()) under_way_.Clear();
   }
-  // A new stream: what was on its way is sent again.
-  void Reconnected() {
+  // Nothing is left to tell but the position.
+  bool AllStored() const {
     MutexLock lock(mutex_);
-    for (News& news : unacknowledged_) news.sequence = 0;
+    return under_way_.news() == 0 && !HasNews(waiting_);
   }
 
  private:
-  struct News {
-    int64_t sequence = 0;  // of the message that carries it; 0: none yet
-    v1::EpochMetrics epoch;
-    std::string log_line;
-  };
+  static bool HasNews(const v1::TaskProgress& progress) {
+    return progress.finished_epochs_size() > 0 || progress.log_lines_size() > 0;
+  }
+
   std::function<void()> flush_;  // set before the first task
-  Mutex mutex_;
-  v1::TaskProgress current_ ABSL_GUARDED_BY(mutex_);
-  std::deque<News> unacknowledged_ ABSL_GUARDED_BY(mutex_);
+  mutable Mutex mutex_;
+  v1::TaskProgress current_ ABSL_GUARDED_BY(mutex_);    // without news
+  v1::TaskProgress under_way_ ABSL_GUARDED_BY(mutex_);  // only news; none: the last are stored
+  v1::TaskProgress waiting_ ABSL_GUARDED_BY(mutex_);    // only news, not numbered yet
+  int64_t last_news_ ABSL_GUARDED_BY(mutex_) = 0;
 };
 
 }  // namespace atelier::trainer

@@ -114,7 +114,6 @@ class WorkSessionImpl final : public WorkSession {
           if (closed_) return;  // since the hello was written: nobody would cancel this stream
           stream_ = stream;
           sent_at_.clear();
-          board_.Reconnected();
         }
         while (auto received = stream->Receive()) Handle(*received);
         MutexLock lock(mutex_);
@@ -147,20 +146,24 @@ class WorkSessionImpl final : public WorkSession {
     } else if (message.has_cancel()) {
       Abandon(message.cancel().lease(), message.cancel().reason());
     } else if (message.has_renewed()) {
-      const auto sent = sent_at_.find(message.renewed().sequence());
-      if (sent != sent_at_.end()) {
-        for (const std::shared_ptr<Work>& work : {current_, next_}) {
-          if (work != nullptr && SameLease(work->assignment.lease(), message.renewed().lease())) {
-            work->valid_until = std::max(work->valid_until, sent->second + SelfStop());
-          }
-        }
-        board_.Acknowledge(message.renewed().sequence());
-        sent_at_.erase(sent_at_.begin(), std::next(sent));
-      }
+      Renew(message.renewed());
     } else if (message.has_drain()) {
       if (current_ != nullptr) current_->stop.Stop(StopReason::kDrain);
     }
     changed_.NotifyAll();
+  }
+
+  void Renew(const v1::LeaseRenewed& renewed) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    const auto sent = sent_at_.find(renewed.sequence());
+    if (sent == sent_at_.end()) return;
+    for (const std::shared_ptr<Work>& work : {current_, next_}) {
+      if (work != nullptr && SameLease(work->assignment.lease(), renewed.lease())) {
+        work->valid_until = std::max(work->valid_until, sent->second + SelfStop());
+        // The board is the running task's alone.
+        if (work == current_) board_.Acknowledge(renewed.news_stored());
+      }
+    }
+    sent_at_.erase(sent_at_.begin(), std::next(sent));
   }
 
   void Abandon(const v1::Lease& lease, const std::string& reason)
@@ -193,8 +196,9 @@ class WorkSessionImpl final : public WorkSession {
     MutexLock lock(mutex_);
     if (stream_ == nullptr || current_ == nullptr) return;
     const int64_t sequence = SendProgress(*current_);
+    // What this message did not carry, or could not be stored, goes with the next reports.
     changed_.WaitFor(mutex_, kFlushTimeout, [&]() ABSL_NO_THREAD_SAFETY_ANALYSIS {
-      return stream_ == nullptr || !sent_at_.contains(sequence);
+      return stream_ == nullptr || (!sent_at_.contains(sequence) && board_.AllStored());
     });
   }
 

@@ -31,9 +31,11 @@ TEST_F(CoordinatorRpcs, NaNInAProgressHurtsNobody) {
   progress.set_epochs(-1);
   progress.mutable_cursor()->set_step(std::numeric_limits<int>::min());
   progress.add_finished_epochs()->set_loss(kNaN);
+  progress.set_news(1);
   ASSERT_TRUE(stream->Send(message));
   const auto answer = stream->Receive();
   ASSERT_TRUE(answer.has_value() && answer->has_renewed());
+  EXPECT_EQ(answer->renewed().news_stored(), 1);
   EXPECT_THAT(runs_->Get(run_id), IsOk());
   ExpectNextGoodRequestSucceeds();
 }

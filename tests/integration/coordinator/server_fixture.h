@@ -137,11 +137,13 @@ class ServerTest : public ::testing::Test {
     progress.mutable_cursor()->set_step(static_cast<int>(sequence));
     progress.set_sequence(sequence);
     progress.add_log_lines("step " + std::to_string(sequence));  // makes it an event
+    progress.set_news(sequence);
     ASSERT_TRUE(stream.Send(message));
     const auto answer = stream.Receive();
     ASSERT_TRUE(answer.has_value());
     ASSERT_TRUE(answer->has_renewed()) << answer->ShortDebugString();
     EXPECT_EQ(answer->renewed().sequence(), sequence);
+    EXPECT_EQ(answer->renewed().news_stored(), sequence);
   }
   void Commit(const v1::Lease& lease, int step) {
     v1::CommitCheckpointRequest request;

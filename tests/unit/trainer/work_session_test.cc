@@ -1,12 +1,14 @@
 #include "services/trainer/work_session.h"
 
-#include <gtest/gtest.h>
+#include <gmock/gmock.h>
 
 #include <condition_variable>
 #include <deque>
 #include <future>
 #include <map>
 #include <mutex>
+#include <string>
+#include <vector>
 
 #include "tests/testing/fake_clock.h"
 
@@ -104,6 +106,16 @@ class RenewingFleet final : public coordinator::FleetClient {
     const int until = sent_ + count;
     return changed_.wait_for(lock, kPatience, [&] { return sent_ >= until; });
   }
+  // The next so many messages with news are answered, but their news are not stored.
+  void RefuseNews(int messages) {
+    const std::lock_guard lock(mutex_);
+    refusals_ = messages;
+  }
+  // The lines that were stored.
+  std::vector<std::string> Lines() {
+    const std::lock_guard lock(mutex_);
+    return lines_;
+  }
   // That the last progress of `member` told.
   std::string Phase(const std::string& member) {
     const std::lock_guard lock(mutex_);
@@ -128,6 +140,7 @@ class RenewingFleet final : public coordinator::FleetClient {
         v1::CoordinatorMessage renewed;
         *renewed.mutable_renewed()->mutable_lease() = message.progress().lease();
         renewed.mutable_renewed()->set_sequence(message.progress().sequence());
+        renewed.mutable_renewed()->set_news_stored(fleet_.StoreNews(message.progress()));
         fleet_.Say(renewed);
       }
       const std::lock_guard lock(fleet_.mutex_);
@@ -161,8 +174,23 @@ class RenewingFleet final : public coordinator::FleetClient {
     bool cancelled_ = false;
   };
 
+  // Returns the number of the last that are stored, as the coordinator does for one lease.
+  int64_t StoreNews(const v1::TaskProgress& progress) {
+    const std::lock_guard lock(mutex_);
+    if (progress.news() <= news_stored_) return news_stored_;
+    if (refusals_ > 0) {
+      --refusals_;
+      return news_stored_;
+    }
+    lines_.insert(lines_.end(), progress.log_lines().begin(), progress.log_lines().end());
+    return news_stored_ = progress.news();
+  }
+
   std::mutex mutex_;
   std::condition_variable changed_;
+  int refusals_ = 0;
+  int64_t news_stored_ = 0;
+  std::vector<std::string> lines_;
   std::deque<v1::CoordinatorMessage> down_;
   std::map<std::string, int> taken_;
   std::map<std::string, std::string> phases_;
@@ -211,6 +239,28 @@ TEST(WorkSession, ATaskThatWaitsForACancelledOneKeepsItsLease) {
   EXPECT_EQ(fleet.Phase("second"), "waiting");
   first_may_end.set_value();
   EXPECT_EQ(second.get_future().get(), StopReason::kNone);
+}
+
+// The coordinator's disk is full for a while: an epoch is told until it is stored, once.
+TEST(WorkSession, NewsThatWereNotStoredAreToldAgainBeforeTheTaskEnds) {
+  RenewingFleet fleet(std::chrono::milliseconds(300));
+  fleet.RefuseNews(3);
+  const testing::FakeClock clock;
+  std::promise<std::vector<std::string>> stored;
+  const auto session = WorkSession::Start(
+      fleet, {},
+      [&](const v1::Assignment&, ProgressBoard& board, StopSignal&) {
+        board.AddLogLine("epoch 1 ends");
+        fleet.Reported(1);
+        board.AddLogLine("epoch 2 ends");
+        board.Flush();
+        stored.set_value(fleet.Lines());
+      },
+      clock);
+  v1::CoordinatorMessage message;
+  message.mutable_assignment()->mutable_lease()->set_member("a");
+  fleet.Say(message);
+  EXPECT_THAT(stored.get_future().get(), ::testing::ElementsAre("epoch 1 ends", "epoch 2 ends"));
 }
 
 }  // namespace
