@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "common/base/status.h"
 #include "services/coordinator/store.h"
 
 namespace atelier::coordinator {
@@ -58,6 +59,18 @@ inline std::string Position(const v1::DataCursor& cursor) {
 inline std::string CheckpointOwner(const TaskKey& key, int64_t sequence) {
   return "checkpoint/" + key.run_id + "/" + key.member + "/" + key.stage + "/" +
          std::to_string(sequence);
+}
+
+// Forgets a checkpoint; its artifacts go after the commit, unless something else needs them.
+inline absl::Status RemoveCheckpoint(RunChange& change, Transaction& transaction,
+                                     const TaskKey& key, const CheckpointRow& row) {
+  ATELIER_RETURN_IF_ERROR(transaction.RemoveCheckpoint(key, row.sequence));
+  ATELIER_RETURN_IF_ERROR(transaction.RemoveReferences(CheckpointOwner(key, row.sequence)));
+  change.maybe_unreferenced.push_back(row.digest);
+  if (!row.best_weights_digest.empty()) {
+    change.maybe_unreferenced.push_back(row.best_weights_digest);
+  }
+  return absl::OkStatus();
 }
 
 // The attempt that holds the lease; nullptr when none is running.

@@ -178,12 +178,7 @@ absl::Status RunExecutor::ApplyCheckpoint(RunChange& change, Transaction& transa
   ATELIER_RETURN_IF_ERROR(transaction.AddReference(added.digest, owner));
   ATELIER_RETURN_IF_ERROR(transaction.AddReference(added.best_weights_digest, owner));
   for (size_t i = kKeptCheckpoints - 1; i < rows.size(); ++i) {
-    ATELIER_RETURN_IF_ERROR(transaction.RemoveCheckpoint(key, rows[i].sequence));
-    ATELIER_RETURN_IF_ERROR(transaction.RemoveReferences(CheckpointOwner(key, rows[i].sequence)));
-    change.maybe_unreferenced.push_back(rows[i].digest);
-    if (!rows[i].best_weights_digest.empty()) {
-      change.maybe_unreferenced.push_back(rows[i].best_weights_digest);
-    }
+    ATELIER_RETURN_IF_ERROR(RemoveCheckpoint(change, transaction, key, rows[i]));
   }
   *task->mutable_checkpoint_cursor() = request.cursor();
   task->set_checkpoint_digest(request.digest());
@@ -234,12 +229,7 @@ absl::Status RunExecutor::DropDamagedCheckpoint(RunChange& change, Transaction& 
       *task.mutable_checkpoint_cursor() = row.cursor;
       break;
     }
-    ATELIER_RETURN_IF_ERROR(transaction.RemoveCheckpoint(key, row.sequence));
-    ATELIER_RETURN_IF_ERROR(transaction.RemoveReferences(CheckpointOwner(key, row.sequence)));
-    change.maybe_unreferenced.push_back(row.digest);
-    if (!row.best_weights_digest.empty()) {
-      change.maybe_unreferenced.push_back(row.best_weights_digest);
-    }
+    ATELIER_RETURN_IF_ERROR(RemoveCheckpoint(change, transaction, key, row));
   }
   ATELIER_RETURN_IF_ERROR(transaction.RemoveAppliedFrom(key, task.checkpoint_cursor()));
   change.AddTaskEvent(

@@ -16,6 +16,20 @@ namespace {
 // Until decisions that could not be stored are tried again.
 constexpr std::chrono::seconds kRetryPause{1};
 
+// Of a run that is published nothing will be resumed. The results keep their weights, and the
+// ledger stays.
+absl::Status RemoveCheckpoints(RunChange& change, Transaction& transaction) {
+  for (const v1::Task& task : change.record.tasks) {
+    const TaskKey key{change.record.run.run_id(), task.member(), task.stage()};
+    ATELIER_ASSIGN_OR_RETURN(const auto rows, transaction.ListCheckpoints(key));
+    for (const CheckpointRow& row : rows) {
+      ATELIER_RETURN_IF_ERROR(RemoveCheckpoint(change, transaction, key, row));
+    }
+    change.Edit(task.member(), task.stage())->clear_checkpoint_digest();
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 Snapshot RunExecutor::TakeSnapshot() {
@@ -208,6 +222,7 @@ absl::Status RunExecutor::Finish(const std::string& run_id) {
         ATELIER_ASSIGN_OR_RETURN(*run.mutable_ensemble(),
                                  PublishInTransaction(transaction, published->ensemble,
                                                       run.plan().promote(), now, promoted));
+        ATELIER_RETURN_IF_ERROR(RemoveCheckpoints(change, transaction));
         *run.mutable_metrics() = published->metrics;
         run.set_state(v1::RUN_DONE);
         run.set_ended_unix_ms(now);

@@ -224,6 +224,64 @@ TEST_F(PublicationTest, ProbabilitiesOfAnotherNumberOfClassesFailTheRun) {
   }
 }
 
+TEST_F(PublicationTest, APublishedRunKeepsItsResultsAndItsLedgerButNoCheckpoint) {
+  const v1::Lease lease = SubmitAndGrant();
+  v1::CommitCheckpointRequest first = MakeCheckpoint(lease, 0, 1);
+  first.add_applied()->set_step(0);
+  first.set_best_weights_digest(Put("the best before"));
+  ASSERT_THAT(executor_->CommitCheckpoint(first), IsOk());
+  const std::string second = Commit(lease, 1, 2);
+  v1::FinishTaskRequest done = MakeDone(lease, 0.5);
+  done.mutable_result()->set_final_weights_digest(Put("of the last epoch"));
+  ASSERT_THAT(executor_->FinishTask(done), IsOk());
+  store_->full = true;
+  executor_->Tick();
+  store_->full = false;
+  ASSERT_EQ(GetRun().state(), v1::RUN_RUNNING);
+  EXPECT_TRUE(IsStored(first.digest()));
+  EXPECT_TRUE(IsStored(second));
+  executor_->Tick();
+  ASSERT_EQ(GetRun().state(), v1::RUN_DONE);
+
+  EXPECT_FALSE(IsStored(first.digest()));
+  EXPECT_FALSE(IsStored(first.best_weights_digest()));
+  EXPECT_FALSE(IsStored(second));
+  EXPECT_EQ(GetTask().checkpoint_digest(), "");
+  EXPECT_EQ(GetTask().checkpoint_cursor().step(), 2) << "how far it got stays";
+  EXPECT_TRUE(IsStored(done.result().weights_digest()));
+  EXPECT_TRUE(IsStored(done.result().final_weights_digest()));
+  EXPECT_TRUE(IsStored(done.result().validation_probabilities_digest()));
+  EXPECT_TRUE(IsStored(done.result().validation_labels_digest()));
+  ASSERT_THAT(store_->Transact([&](Transaction& transaction) {
+    const TaskKey key{run_id_, "a", "train"};
+    EXPECT_TRUE(transaction.ListCheckpoints(key)->empty());
+    EXPECT_FALSE(*transaction.IsReferenced(second));
+    EXPECT_THAT(transaction.AddAppliedStep(key, 9, v1::AppliedStep()),
+                StatusIs(absl::StatusCode::kFailedPrecondition, HasSubstr("applied before")));
+    return absl::OkStatus();
+  }),
+              IsOk());
+}
+
+TEST_F(PublicationTest, ARunThatEndedOtherwiseKeepsItsCheckpointsToBeResumed) {
+  const v1::Lease lease = SubmitAndGrant();
+  const std::string checkpoint = Commit(lease, 0, 1);
+  const v1::FinishTaskRequest done = MakeDone(lease, 0.5);
+  ASSERT_THAT(executor_->FinishTask(done), IsOk());
+  const std::string& labels = done.result().validation_labels_digest();
+  const std::string bytes = *artifacts_->ReadAll(labels);
+  ASSERT_THAT(artifacts_->Delete(labels), IsOk());
+  executor_->Tick();
+  ASSERT_EQ(GetRun().state(), v1::RUN_FAILED);
+  EXPECT_TRUE(IsStored(checkpoint));
+  EXPECT_EQ(GetTask().checkpoint_digest(), checkpoint);
+  Put(bytes);
+  ASSERT_THAT(executor_->Resume(run_id_), IsOk());
+  executor_->Tick();
+  ASSERT_EQ(GetRun().state(), v1::RUN_DONE);
+  EXPECT_FALSE(IsStored(checkpoint));
+}
+
 TEST_F(PublicationTest, WhatAVersionNeedsIsNeverDeleted) {
   const v1::Lease lease = SubmitAndGrant();
   // The best weights are those that the last checkpoints carried, and are let go of with them.
