@@ -1,6 +1,7 @@
 // libgomp's threads spin between parallel regions: two training processes on two cores take 10 to
-// 50 times as long unless GOMP_SPINCOUNT is small, and libgomp reads it when it is loaded. With 3000
-// one process is 3 % faster than with 1000, and two are as fast; 10000 costs two of them a tenth.
+// 50 times as long unless GOMP_SPINCOUNT is small, and libgomp reads it when it is loaded. With
+// 3000 one process is 3 % faster than with 1000, and two are as fast; 10000 costs two of them a
+// tenth.
 #pragma once
 
 #include <unistd.h>

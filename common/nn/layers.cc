@@ -5,6 +5,7 @@
 
 #include "common/nn/kernels/batch_norm.h"
 #include "common/nn/kernels/depthwise.h"
+#include "common/nn/kernels/max_pool.h"
 #include "common/nn/kernels/pointwise.h"
 
 namespace atelier::nn {
@@ -100,12 +101,11 @@ at::Tensor DepthwiseConv2d(const at::Tensor& x, const at::Tensor& kernel, const 
 
 at::Tensor MaxPool2d(const at::Tensor& x, int64_t kernel, int64_t stride, Padding padding) {
   const Padding2d p = PaddingOf2d(x, kernel, kernel, stride, padding);
+  if (kernels::SupportsMaxPool(x, kernel)) {
+    return kernels::MaxPool(x, kernel, stride, {p.h.before, p.h.after}, {p.w.before, p.w.after});
+  }
   if (p.symmetric()) {
     return at::max_pool2d(x, kernel, stride, {p.h.before, p.w.before});
-  }
-  // One pixel at the end only: LibTorch's ceil_mode lets the last window hang over, without a copy.
-  if (kernel == 3 && stride == 2 && p.h.before == 0 && p.w.before == 0) {
-    return at::max_pool2d(x, kernel, stride, 0, 1, /*ceil_mode=*/true);
   }
   return at::max_pool2d(Pad(x, p, -std::numeric_limits<double>::infinity()), kernel, stride);
 }

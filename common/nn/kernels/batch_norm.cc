@@ -5,8 +5,8 @@
 #include <algorithm>
 #include <limits>
 
-#include "common/nn/kernels/simd_kernels.h"
 #include "common/nn/kernels/sum_rows.h"
+#include "common/nn/kernels/windows.h"
 
 namespace atelier::nn::kernels {
 namespace {
@@ -14,7 +14,6 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-constexpr int64_t kMinChannels = 16;  // widest vector; fewer go to LibTorch
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
 Clamp ClampOf(Activation activation) {
@@ -145,7 +144,7 @@ class BatchNormFunction : public torch::autograd::Function<BatchNormFunction> {
     const at::Tensor& x = saved[0];
     const at::Tensor &scale = saved[1], &shift = saved[2], &mean = saved[3], &inv_std = saved[4];
     const Clamp clamp = ClampOf(static_cast<Activation>(ctx->saved_data["activation"].toInt()));
-    const at::Tensor dy = grads[0].to(x.scalar_type()).contiguous(at::MemoryFormat::ChannelsLast);
+    const at::Tensor dy = ChannelsLast(grads[0].to(x.scalar_type()));
     const Chunks chunks(x);
     const BackwardSums sums = ComputeSums(x, dy, scale, shift, mean, clamp, chunks);
     // dx = scale * (g - mean(g) - xhat * mean(g * xhat))
@@ -174,7 +173,7 @@ bool SupportsBatchNorm(const at::Tensor& x, const at::Tensor& gamma) {
 
 at::Tensor BatchNormTraining(const at::Tensor& x, const BatchNormVariables& v,
                              Activation activation) {
-  const at::Tensor input = x.contiguous(at::MemoryFormat::ChannelsLast);
+  const at::Tensor input = ChannelsLast(x);
   Statistics statistics;
   {
     const at::NoGradGuard no_grad;
@@ -188,7 +187,7 @@ at::Tensor BatchNormTraining(const at::Tensor& x, const BatchNormVariables& v,
 
 at::Tensor BatchNormInference(const at::Tensor& x, const BatchNormVariables& v,
                               Activation activation) {
-  const at::Tensor input = x.contiguous(at::MemoryFormat::ChannelsLast);
+  const at::Tensor input = ChannelsLast(x);
   const at::Tensor scale = v.gamma * (v.moving_variance + v.epsilon).rsqrt();
   const at::Tensor shift = v.beta - v.moving_mean * scale;
   return ScaleShift(input, scale, shift, ClampOf(activation), Chunks(input));

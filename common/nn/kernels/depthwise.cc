@@ -5,8 +5,8 @@
 #include <algorithm>
 #include <vector>
 
-#include "common/nn/kernels/simd_kernels.h"
 #include "common/nn/kernels/sum_rows.h"
+#include "common/nn/kernels/windows.h"
 
 namespace atelier::nn::kernels {
 namespace {
@@ -14,46 +14,14 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-constexpr int64_t kMinChannels = 16;  // widest vector; fewer go to LibTorch
-constexpr int64_t kBytesPerTask = 1 << 16;
-
-at::Tensor ChannelsLast(const at::Tensor& x) {
-  return x.contiguous(at::MemoryFormat::ChannelsLast);
-}
-
 // [channels, 1, k, k] -> [k*k][channels] float; flipped: turned by 180 degrees.
 at::Tensor Pack(const at::Tensor& kernel, bool flipped) {
   const at::Tensor k = flipped ? kernel.flip({2, 3}) : kernel;
   return k.reshape({kernel.size(0), -1}).t().to(at::kFloat).contiguous();
 }
 
-DepthwiseShape ShapeOf(const at::Tensor& x, int64_t k, int64_t stride, std::array<int64_t, 2> pad_h,
-                       std::array<int64_t, 2> pad_w) {
-  DepthwiseShape s{};
-  s.n = x.size(0);
-  s.c = x.size(1);
-  s.h = x.size(2);
-  s.w = x.size(3);
-  s.k = k;
-  s.stride = stride;
-  s.oh = (s.h + pad_h[0] + pad_h[1] - k) / stride + 1;
-  s.ow = (s.w + pad_w[0] + pad_w[1] - k) / stride + 1;
-  s.pad_top = pad_h[0];
-  s.pad_left = pad_w[0];
-  return s;
-}
-
-int64_t RowGrain(int64_t row_items) {
-  return std::max<int64_t>(1, kBytesPerTask / (4 * row_items));
-}
-
-at::Tensor EmptyLike(const at::Tensor& x, int64_t h, int64_t w) {
-  return at::empty({x.size(0), x.size(1), h, w},
-                   x.options().memory_format(at::MemoryFormat::ChannelsLast));
-}
-
 at::Tensor Forward(const at::Tensor& x, const at::Tensor& packed, const at::Tensor& bias,
-                   const DepthwiseShape& s) {
+                   const WindowShape& s) {
   at::Tensor y = EmptyLike(x, s.oh, s.ow);
   const bool bf16 = x.scalar_type() == at::kBFloat16;
   const float* b = bias.defined() ? bias.data_ptr<float>() : nullptr;
@@ -64,9 +32,9 @@ at::Tensor Forward(const at::Tensor& x, const at::Tensor& packed, const at::Tens
   return y;
 }
 
-at::Tensor BackwardInput(const at::Tensor& dy, const at::Tensor& kernel, const DepthwiseShape& s) {
+at::Tensor BackwardInput(const at::Tensor& dy, const at::Tensor& kernel, const WindowShape& s) {
   if (s.stride == 1) {  // a forward convolution of dy with the turned kernel
-    DepthwiseShape t = s;
+    WindowShape t = s;
     t.h = s.oh;
     t.w = s.ow;
     t.oh = s.h;
@@ -86,7 +54,7 @@ at::Tensor BackwardInput(const at::Tensor& dy, const at::Tensor& kernel, const D
 }
 
 // One partial sum an image, added up in order: the same for every number of threads.
-at::Tensor BackwardWeights(const at::Tensor& x, const at::Tensor& dy, const DepthwiseShape& s) {
+at::Tensor BackwardWeights(const at::Tensor& x, const at::Tensor& dy, const WindowShape& s) {
   at::Tensor partial = at::empty({s.n, s.k * s.k, s.c}, at::kFloat);
   const bool bf16 = x.scalar_type() == at::kBFloat16;
   float* d = partial.data_ptr<float>();
@@ -109,7 +77,7 @@ class DepthwiseFunction : public torch::autograd::Function<DepthwiseFunction> {
     const at::Tensor input = ChannelsLast(x);
     ctx->save_for_backward({input, kernel});
     pads.push_back(stride);
-    const DepthwiseShape s =
+    const WindowShape s =
         ShapeOf(input, kernel.size(2), stride, {pads[0], pads[1]}, {pads[2], pads[3]});
     ctx->saved_data["pads_and_stride"] = pads;
     return Forward(input, Pack(kernel, /*flipped=*/false), {}, s);
@@ -120,7 +88,7 @@ class DepthwiseFunction : public torch::autograd::Function<DepthwiseFunction> {
     const at::Tensor& x = saved[0];
     const at::Tensor& kernel = saved[1];
     const auto p = ctx->saved_data["pads_and_stride"].toIntVector();
-    const DepthwiseShape s = ShapeOf(x, kernel.size(2), p[4], {p[0], p[1]}, {p[2], p[3]});
+    const WindowShape s = ShapeOf(x, kernel.size(2), p[4], {p[0], p[1]}, {p[2], p[3]});
     const at::Tensor dy = ChannelsLast(grads[0].to(x.scalar_type()));
     at::Tensor dx;
     if (ctx->needs_input_grad(0)) dx = BackwardInput(dy, kernel, s);

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "common/nn/kernels/windows.h"
+
 namespace atelier::nn::kernels {
 namespace {
 
@@ -9,16 +11,14 @@ using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
 // With fewer the product is no faster than the convolution.
-constexpr int64_t kMinChannels = 64;
+constexpr int64_t kMinWidth = 64;
 
 // The [pixels][channels] matrix of a channels_last tensor, without a copy.
-at::Tensor Pixels(const at::Tensor& x) {
-  return x.permute({0, 2, 3, 1}).reshape({-1, x.size(1)});
-}
+at::Tensor Pixels(const at::Tensor& x) { return x.permute({0, 2, 3, 1}).reshape({-1, x.size(1)}); }
 
 at::Tensor Visited(const at::Tensor& x, int64_t stride) {
   const at::Tensor visited = stride == 1 ? x : x.slice(2, 0, {}, stride).slice(3, 0, {}, stride);
-  return visited.contiguous(at::MemoryFormat::ChannelsLast);
+  return ChannelsLast(visited);
 }
 
 class PointwiseFunction : public torch::autograd::Function<PointwiseFunction> {
@@ -37,8 +37,7 @@ class PointwiseFunction : public torch::autograd::Function<PointwiseFunction> {
   static variable_list backward(AutogradContext* ctx, variable_list grads) {
     const variable_list saved = ctx->get_saved_variables();
     const at::Tensor &visited = saved[0], &k = saved[1];
-    const at::Tensor dy =
-        grads[0].to(visited.scalar_type()).contiguous(at::MemoryFormat::ChannelsLast);
+    const at::Tensor dy = ChannelsLast(grads[0].to(visited.scalar_type()));
     at::Tensor dx;
     if (ctx->needs_input_grad(0)) dx = BackwardInput(ctx, dy, visited, k);
     at::Tensor dk;
@@ -58,10 +57,8 @@ class PointwiseFunction : public torch::autograd::Function<PointwiseFunction> {
                                              false, {0, 0}, 1, {true, false, false}));
     const int64_t stride = ctx->saved_data["stride"].toInt();
     if (stride == 1) return d_visited;
-    at::Tensor dx =
-        at::empty(ctx->saved_data["input_sizes"].toIntVector(), d_visited.options(),
-                  at::MemoryFormat::ChannelsLast)
-            .zero_();
+    const auto sizes = ctx->saved_data["input_sizes"].toIntVector();
+    at::Tensor dx = EmptyLike(d_visited, sizes[2], sizes[3]).zero_();
     dx.slice(2, 0, {}, stride).slice(3, 0, {}, stride).copy_(d_visited);
     return dx;
   }
@@ -71,7 +68,7 @@ class PointwiseFunction : public torch::autograd::Function<PointwiseFunction> {
 
 bool SupportsPointwise(const at::Tensor& x, const at::Tensor& kernel) {
   return x.device().is_cpu() && x.scalar_type() == at::kBFloat16 && kernel.size(2) == 1 &&
-         kernel.size(3) == 1 && std::min(kernel.size(0), kernel.size(1)) >= kMinChannels;
+         kernel.size(3) == 1 && std::min(kernel.size(0), kernel.size(1)) >= kMinWidth;
 }
 
 at::Tensor Pointwise(const at::Tensor& x, const at::Tensor& kernel, int64_t stride) {

@@ -8,10 +8,11 @@
 
 namespace atelier::nn::kernels {
 
-struct DepthwiseShape {
+// A window that goes over rows and columns: a depthwise kernel or a pooling.
+struct WindowShape {
   int64_t n, h, w, c;  // input
   int64_t oh, ow;      // output
-  int64_t k, stride;   // k is 3 or 5, stride 1 or 2
+  int64_t k, stride;   // k at most 5; depthwise: k 3 or 5, stride 1 or 2
   int64_t pad_top, pad_left;
 };
 
@@ -23,16 +24,22 @@ struct Clamp {
 struct KernelTable {
   const char* isa;
   // y[rows of n*oh] = conv(x, weights [k*k][c]) + bias (may be null).
-  void (*depthwise_forward)(const DepthwiseShape&, bool bf16, const void* x, const float* weights,
+  void (*depthwise_forward)(const WindowShape&, bool bf16, const void* x, const float* weights,
                             const float* bias, void* y, int64_t row_begin, int64_t row_end);
   // dx[rows of n*h] from dy and the weights.
-  void (*depthwise_backward_input)(const DepthwiseShape&, bool bf16, const void* dy,
+  void (*depthwise_backward_input)(const WindowShape&, bool bf16, const void* dy,
                                    const float* weights, void* dx, int64_t row_begin,
                                    int64_t row_end);
   // dweights [k*k][c] += sum over the rows of n*oh.
-  void (*depthwise_backward_weights)(const DepthwiseShape&, bool bf16, const void* x,
-                                     const void* dy, float* dweights, int64_t row_begin,
-                                     int64_t row_end);
+  void (*depthwise_backward_weights)(const WindowShape&, bool bf16, const void* x, const void* dy,
+                                     float* dweights, int64_t row_begin, int64_t row_end);
+  // y[rows of n*oh] = the window's largest value, a NaN before all; padding never wins. which (may
+  // be null) = the number kh*k+kw of the first place that has it.
+  void (*max_pool_forward)(const WindowShape&, bool bf16, const void* x, void* y, uint8_t* which,
+                           int64_t row_begin, int64_t row_end);
+  // dx[rows of n*h] = sum of dy over the windows whose `which` is that place.
+  void (*max_pool_backward)(const WindowShape&, bool bf16, const void* dy, const uint8_t* which,
+                            void* dx, int64_t row_begin, int64_t row_end);
   // Of x [rows][c]: mean[c] and sum of squared deviations from it m2[c].
   void (*moments)(bool bf16, const void* x, int64_t rows, int64_t c, float* mean, float* m2);
   // y = clamp(x * scale + shift).

@@ -13,8 +13,8 @@
 namespace atelier::nn {
 namespace {
 
-using kernels::DepthwiseShape;
 using kernels::KernelTable;
+using kernels::WindowShape;
 
 std::vector<const KernelTable*> Tables() {
   std::vector<const KernelTable*> out;
@@ -68,16 +68,16 @@ TEST(KernelsTest, DepthwiseForwardAndBackwardEqualFloat64) {
   for (const DepthwiseCase& test : kDepthwise) {
     const AxisPadding ph = PaddingOf(test.h, test.k, test.stride, test.padding);
     const AxisPadding pw = PaddingOf(test.w, test.k, test.stride, test.padding);
-    const DepthwiseShape s{2,
-                           test.h,
-                           test.w,
-                           test.c,
-                           (test.h + ph.before + ph.after - test.k) / test.stride + 1,
-                           (test.w + pw.before + pw.after - test.k) / test.stride + 1,
-                           test.k,
-                           test.stride,
-                           ph.before,
-                           pw.before};
+    const WindowShape s{2,
+                        test.h,
+                        test.w,
+                        test.c,
+                        (test.h + ph.before + ph.after - test.k) / test.stride + 1,
+                        (test.w + pw.before + pw.after - test.k) / test.stride + 1,
+                        test.k,
+                        test.stride,
+                        ph.before,
+                        pw.before};
     for (const at::ScalarType type : {at::kFloat, at::kBFloat16}) {
       const at::Tensor x = ChannelsLast(Random({2, test.c, test.h, test.w}, 1, type));
       const at::Tensor dy = ChannelsLast(Random({2, test.c, s.oh, s.ow}, 2, type));
@@ -100,6 +100,50 @@ TEST(KernelsTest, DepthwiseForwardAndBackwardEqualFloat64) {
         table->depthwise_backward_weights(s, bf16, x.data_ptr(), dy.data_ptr(),
                                           dk.data_ptr<float>(), 0, 2 * s.oh);
         EXPECT_LE(Difference(dk.t().reshape(kernel.sizes()), expected.dk), 1e-5);
+      }
+    }
+  }
+}
+
+struct PoolCase {
+  int64_t k, stride, h, w, c;
+  Padding padding;
+};
+constexpr PoolCase kPools[] = {
+    {3, 2, 16, 17, 96, Padding::kSame}, {3, 2, 9, 9, 17, Padding::kSame},
+    {3, 2, 13, 13, 64, Padding::kHalf}, {3, 1, 7, 8, 40, Padding::kSame},
+    {2, 2, 8, 9, 33, Padding::kValid},  {5, 1, 6, 6, 16, Padding::kSame},
+};
+
+TEST(KernelsTest, MaxPoolForwardAndBackwardEqualFloat64) {
+  for (const PoolCase& test : kPools) {
+    const AxisPadding ph = PaddingOf(test.h, test.k, test.stride, test.padding);
+    const AxisPadding pw = PaddingOf(test.w, test.k, test.stride, test.padding);
+    for (const at::ScalarType type : {at::kFloat, at::kBFloat16}) {
+      // Rounded so much that windows have equal values: the first of them gets the gradient.
+      const at::Tensor x =
+          ChannelsLast((Random({2, test.c, test.h, test.w}, 9, at::kFloat) * 4).round().to(type));
+      const at::Tensor xd = x.to(at::kDouble).contiguous().requires_grad_();
+      const at::Tensor expected = at::max_pool2d(
+          at::constant_pad_nd(xd, {pw.before, pw.after, ph.before, ph.after}, -INFINITY), test.k,
+          test.stride);
+      const at::Tensor dy = ChannelsLast(Random(expected.sizes(), 10, type));
+      expected.backward(dy.to(at::kDouble).contiguous());
+      WindowShape s{2,      test.h,      test.w,    test.c,   expected.size(2), expected.size(3),
+                    test.k, test.stride, ph.before, pw.before};
+      const bool bf16 = type == at::kBFloat16;
+      for (const KernelTable* table : Tables()) {
+        SCOPED_TRACE(testing::Message() << table->isa << " k" << test.k << " s" << test.stride
+                                        << " c" << test.c << " bf16 " << bf16);
+        at::Tensor y = at::zeros_like(dy);
+        at::Tensor which = at::zeros_like(dy, at::kByte);
+        table->max_pool_forward(s, bf16, x.data_ptr(), y.data_ptr(), which.data_ptr<uint8_t>(), 0,
+                                2 * s.oh);
+        EXPECT_TRUE(at::equal(y.to(at::kDouble), expected));
+        at::Tensor dx = at::zeros_like(x);
+        table->max_pool_backward(s, bf16, dy.data_ptr(), which.data_ptr<uint8_t>(), dx.data_ptr(),
+                                 0, 2 * s.h);
+        EXPECT_LE(Difference(dx, xd.grad()), Tolerance(type));
       }
     }
   }

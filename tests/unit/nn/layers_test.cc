@@ -36,15 +36,23 @@ TEST(ConvTest, PutsTheOddPixelOfPaddingLast) {
 }
 
 TEST(MaxPoolTest, PaddingNeverWins) {
-  for (const int64_t size : {8, 9}) {
-    const at::Tensor x = -at::ones({1, 2, size, size}) - Random({1, 2, size, size}, 3).abs();
-    const at::Tensor y = MaxPool2d(x, 3, 2, Padding::kSame);
-    EXPECT_EQ(y.size(2), (size + 1) / 2);
-    EXPECT_LE(y.max().item<float>(), -1);
-    const AxisPadding p = PaddingOf(size, 3, 2, Padding::kSame);
-    const at::Tensor padded =
-        at::constant_pad_nd(x, {p.before, p.after, p.before, p.after}, -INFINITY);
-    EXPECT_TRUE(at::equal(y, at::max_pool2d(padded, 3, 2)));
+  for (const int64_t channels : {2, 24}) {  // LibTorch's operator and the own one
+    for (const int64_t size : {8, 9}) {
+      const std::vector<int64_t> shape = {1, channels, size, size};
+      const at::Tensor x = (-at::ones(shape) - Random(shape, 3).abs()).requires_grad_();
+      const at::Tensor y = MaxPool2d(x, 3, 2, Padding::kSame);
+      EXPECT_EQ(y.size(2), (size + 1) / 2);
+      EXPECT_LE(y.max().item<float>(), -1);
+      const at::Tensor other = x.detach().clone().requires_grad_();
+      const AxisPadding p = PaddingOf(size, 3, 2, Padding::kSame);
+      const at::Tensor expected = at::max_pool2d(
+          at::constant_pad_nd(other, {p.before, p.after, p.before, p.after}, -INFINITY), 3, 2);
+      EXPECT_TRUE(at::equal(y, expected));
+      y.sum().backward();
+      expected.sum().backward();
+      EXPECT_TRUE(at::equal(x.grad(), other.grad()));
+      EXPECT_TRUE(at::equal(MaxPool2d(x.detach(), 3, 2, Padding::kSame), expected));
+    }
   }
 }
 
