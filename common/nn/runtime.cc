@@ -13,6 +13,19 @@
 #include "common/nn/kernels/simd_kernels.h"
 
 namespace atelier::nn {
+namespace {
+
+// oneDNN sums bf16 products in tiles where the processor has them, in another order than without.
+bool HasBf16Tiles() {
+#if defined(__x86_64__)
+  __builtin_cpu_init();
+  return __builtin_cpu_supports("amx-bf16") != 0;
+#else
+  return false;
+#endif
+}
+
+}  // namespace
 
 int SetThreads(int n) {
   if (n <= 0) n = static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
@@ -69,7 +82,7 @@ std::string IsaName() {
       at == std::string::npos
           ? "unknown"
           : config.substr(at + sizeof(kKey) - 1, config.find('\n', at) - at - sizeof(kKey) + 1);
-  return absl::StrCat(kernels::SimdKernels().isa, "/", capability);
+  return absl::StrCat(kernels::SimdKernels().isa, "/", capability, HasBf16Tiles() ? "+AMX" : "");
 }
 
 void SetDeterministic(bool on) {

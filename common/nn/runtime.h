@@ -24,7 +24,8 @@ absl::Status CheckBlas();
 // e.g. "1.13.1".
 std::string TorchVersion();
 // What the kernels of this process use: "avx512_bf16", "avx512", "avx2" or "portable", then
-// LibTorch's own capability, e.g. "avx512_bf16/AVX512".
+// LibTorch's own capability, with "+AMX" where oneDNN has tiles for bf16, e.g.
+// "avx512_bf16/AVX512+AMX".
 std::string IsaName();
 // LibTorch's operators, deterministic algorithms only (CUDA; the CPU's are as used here).
 void SetDeterministic(bool on);
