@@ -30,9 +30,8 @@ class MaxPoolFunction : public torch::autograd::Function<MaxPoolFunction> {
                             std::vector<int64_t> geometry) {
     const at::Tensor input = ChannelsLast(x);
     const WindowShape s = GeometryOf(input, geometry);
-    const at::Tensor which =
-        at::empty({s.n, s.c, s.oh, s.ow},
-                  at::dtype(at::kByte).memory_format(at::MemoryFormat::ChannelsLast));
+    const at::Tensor which = at::empty(
+        {s.n, s.c, s.oh, s.ow}, at::dtype(at::kByte).memory_format(at::MemoryFormat::ChannelsLast));
     ctx->save_for_backward({which});
     ctx->saved_data["input_sizes"] = input.sizes().vec();
     ctx->saved_data["geometry"] = geometry;
@@ -42,9 +41,8 @@ class MaxPoolFunction : public torch::autograd::Function<MaxPoolFunction> {
   static variable_list backward(AutogradContext* ctx, variable_list grads) {
     const at::Tensor which = ctx->get_saved_variables()[0];
     const at::Tensor dy = ChannelsLast(grads[0]);
-    at::Tensor dx =
-        at::empty(ctx->saved_data["input_sizes"].toIntVector(),
-                  dy.options().memory_format(at::MemoryFormat::ChannelsLast));
+    at::Tensor dx = at::empty(ctx->saved_data["input_sizes"].toIntVector(),
+                              dy.options().memory_format(at::MemoryFormat::ChannelsLast));
     const WindowShape s = GeometryOf(dx, ctx->saved_data["geometry"].toIntVector());
     const bool bf16 = dy.scalar_type() == at::kBFloat16;
     at::parallel_for(0, s.n * s.h, RowGrain(s.w * s.c), [&](int64_t begin, int64_t end) {
