@@ -12,11 +12,16 @@
 namespace atelier::testing {
 
 inline constinit thread_local int allocations_to_failure = 0;  // 0: none fails
+inline constinit thread_local size_t least_that_fails = 0;
 
-// While this lives, this thread's `n`-th allocation fails, and no other. n >= 1.
+// While this lives, this thread's `n`-th allocation of `least` bytes or more fails, and no other.
+// n >= 1.
 class FailingMalloc {
  public:
-  explicit FailingMalloc(int n) { allocations_to_failure = n; }
+  explicit FailingMalloc(int n, size_t least = 0) {
+    least_that_fails = least;
+    allocations_to_failure = n;
+  }
   ~FailingMalloc() { allocations_to_failure = 0; }
   FailingMalloc(const FailingMalloc&) = delete;
   FailingMalloc& operator=(const FailingMalloc&) = delete;
@@ -25,8 +30,9 @@ class FailingMalloc {
   bool failed() const { return allocations_to_failure == 0; }
 };
 
-inline bool ThisAllocationFails() {
-  if (allocations_to_failure == 0 || --allocations_to_failure > 0) return false;
+inline bool ThisAllocationFails(size_t size) {
+  if (allocations_to_failure == 0 || size < least_that_fails) return false;
+  if (--allocations_to_failure > 0) return false;
   errno = ENOMEM;
   return true;
 }
@@ -43,23 +49,23 @@ void* __libc_memalign(size_t alignment, size_t size);  // NOLINT(bugprone-reserv
 
 // NOLINTBEGIN(misc-definitions-in-headers)
 void* malloc(size_t size) noexcept {
-  return atelier::testing::ThisAllocationFails() ? nullptr : __libc_malloc(size);
+  return atelier::testing::ThisAllocationFails(size) ? nullptr : __libc_malloc(size);
 }
 
 void* calloc(size_t n, size_t size) noexcept {
-  return atelier::testing::ThisAllocationFails() ? nullptr : __libc_calloc(n, size);
+  return atelier::testing::ThisAllocationFails(n * size) ? nullptr : __libc_calloc(n, size);
 }
 
 void* realloc(void* old, size_t size) noexcept {
-  return atelier::testing::ThisAllocationFails() ? nullptr : __libc_realloc(old, size);
+  return atelier::testing::ThisAllocationFails(size) ? nullptr : __libc_realloc(old, size);
 }
 
 void* aligned_alloc(size_t alignment, size_t size) noexcept {
-  return atelier::testing::ThisAllocationFails() ? nullptr : __libc_memalign(alignment, size);
+  return atelier::testing::ThisAllocationFails(size) ? nullptr : __libc_memalign(alignment, size);
 }
 
 int posix_memalign(void** memory, size_t alignment, size_t size) noexcept {
-  if (atelier::testing::ThisAllocationFails()) return ENOMEM;
+  if (atelier::testing::ThisAllocationFails(size)) return ENOMEM;
   *memory = __libc_memalign(alignment, size);
   return *memory == nullptr ? ENOMEM : 0;
 }
