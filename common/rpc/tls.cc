@@ -156,7 +156,7 @@ class WatchedIdentity final : public TlsIdentity {
     ATELIER_RETURN_IF_ERROR(Use(std::move(pem)));
     provider_ = std::make_shared<tls::FileWatcherCertificateProvider>(
         identity_.path(), identity_.path(), authority_.path(), kGrpcLooksEverySeconds);
-    user_ = StayingUser(NewCredentials(PeerName::kChecked));
+    user_ = StayingUser(ForChannel(PeerName::kChecked));
     thread_ = std::thread([this] {
       while (Pause()) Look();
     });
@@ -171,22 +171,13 @@ class WatchedIdentity final : public TlsIdentity {
   }
 
   std::shared_ptr<grpc::ChannelCredentials> ForChannel(PeerName peer_name) const override {
-    struct Lasting {  // the user stays with credentials that outlive the identity
-      std::shared_ptr<grpc::ChannelCredentials> credentials;
-      std::shared_ptr<grpc::Channel> user;
-    };
-    const auto lasting = std::make_shared<const Lasting>(Lasting{NewCredentials(peer_name), user_});
-    return {lasting, lasting->credentials.get()};
-  }
-
- private:
-  std::shared_ptr<grpc::ChannelCredentials> NewCredentials(PeerName peer_name) const {
     tls::TlsChannelCredentialsOptions options;
     SetProvider(options, provider_);
     if (peer_name == PeerName::kAny) TakeAnyName(options);
     return tls::TlsCredentials(options);
   }
 
+ private:
   absl::Status Use(TlsPem pem) {
     ATELIER_RETURN_IF_ERROR(authority_.Replace(pem.authority));
     ATELIER_RETURN_IF_ERROR(identity_.Replace(pem.identity));

@@ -10,10 +10,8 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#include <atomic>
 #include <functional>
 #include <future>
-#include <thread>
 
 #include "atelier/v1/aggregator.grpc.pb.h"
 #include "common/rpc/channel.h"
@@ -341,18 +339,6 @@ TEST_F(MutualTls, WhatCouldNotBePutIntoMemoryIsLoggedAndTriedAgain) {
   ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &usual), 0);
   EXPECT_EQ(log.Count("memory for TLS"), 1);
   EXPECT_TRUE(Eventually([&] { return CallAs(friend_).certificate == renewed.certificate; }));
-}
-
-// A service's listener is such another one for as long as it runs; here there is none.
-TEST_F(MutualTls, AChannelThatBeginsAsTheLastOtherOneGoesHasCertificatesToo) {
-  std::atomic<int> refused{0};
-  const auto come_and_go = [&] {
-    for (int i = 0; i < 300; ++i) refused += CallAs(friend_).status.ok() ? 0 : 1;
-  };
-  std::thread other(come_and_go);
-  come_and_go();
-  other.join();
-  EXPECT_EQ(refused.load(), 0);
 }
 
 TEST_F(MutualTls, CredentialsOutliveTheirIdentity) {
