@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Measures Atelier beside what a user would take instead, in one interleaved run on this machine.
 # Usage: bash tests/bench/run.sh [--out DIR] [--pictures DIR] [--rounds N] [--no-build] [--list] [NAME…]
-#   bash tests/bench/run.sh                          everything; about 40 minutes on two cores
+#   bash tests/bench/run.sh                          everything; about 25 minutes on two cores, with the peers there
 #   bash tests/bench/run.sh --out numbers pipeline   one benchmark; numbers/bench.json and bench.md
 # The peers come from PyPI (requirements.txt) into ${XDG_CACHE_HOME:-~/.cache}/atelier/bench-venv, once: 6 GB, because
 # PyPI's torch is the CUDA build. Nothing else should run meanwhile.
