@@ -12,14 +12,15 @@ namespace atelier {
 class IdleMemory {
  public:
   // Call every few seconds. When this process has used less than a tenth of a processor since the
-  // last call, and is larger than after the last time, returns what is free; costs milliseconds.
-  // Under load it does nothing: what is free now is needed again at once. True when it did.
+  // last call, and something was freed since the last time, returns what is free; costs
+  // milliseconds. Under load it does nothing: what is free now is needed again at once. True when
+  // it did.
   bool ReturnFreed();
 
  private:
   std::chrono::steady_clock::time_point last_call_ = std::chrono::steady_clock::now();
   std::chrono::microseconds last_processor_time_{0};
-  int64_t settled_bytes_ = 0;  // resident after the last return
+  int64_t settled_spare_ = 0;  // the least that was resident and not in use: glibc's own
 };
 
 // Anonymous resident bytes of this process; 0 when the system does not say.
