@@ -95,6 +95,27 @@ class Composed(unittest.TestCase):
         self.addCleanup(lambda: subprocess.run([*self.compose, "down", "--volumes", "--timeout", "20"],
                                                env=self.environment, capture_output=True))
         run(*self.compose, "up", "-d", "--no-build", *self.UP, env=self.environment)
+        self.check_hardening()
+
+    def check_hardening(self):
+        """Every container is confined as RELIABILITY wants it; the limits are those that the daemon took, not the file's."""
+        containers = run(*self.compose, "ps", "-q", env=self.environment).split()
+        self.assertGreaterEqual(len(containers), 3)
+        limits = json.loads(run("docker", "info", "--format", "[{{.MemoryLimit}}, {{.PidsLimit}}]"))
+        for container in json.loads(run("docker", "inspect", *containers)):
+            with self.subTest(container["Name"]):
+                self.assertNotIn(container["Config"]["User"].partition(":")[0], ("", "0", "root"))
+                self.assertIn("Healthcheck", container["Config"])
+                host = container["HostConfig"]
+                self.assertTrue(host["ReadonlyRootfs"])
+                self.assertEqual(host["CapDrop"], ["ALL"])
+                self.assertFalse(host["CapAdd"])
+                self.assertFalse(host["Privileged"])
+                self.assertIn("no-new-privileges:true", host["SecurityOpt"])
+                self.assertIn("nofile", [limit["Name"] for limit in host["Ulimits"]])
+                for limited, found in zip(limits, (host["Memory"], host["PidsLimit"])):
+                    if limited:  # else this kernel cannot
+                        self.assertGreater(found or 0, 0)
 
     def prepare(self):
         pass
