@@ -2,7 +2,7 @@
 TLS overlay: what is reached from elsewhere, and floods of it.
 
 Runs where a Docker daemon answers and says so where none does. The image holds the binaries of this build
-(Dockerfile.packed); the project name is its own, so that nothing of the user's is touched.
+(packed_image.sh); the project name is its own, so that nothing of the user's is touched.
 """
 import json
 import os
@@ -24,8 +24,8 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 PROJECT = f"atelier_test_{os.getpid()}"
 IMAGE = f"{PROJECT}:packed"
 EDGE_IMAGE = f"{PROJECT}_edge:latest"
-# tiny_cnn at 96 px: some 15 s of training on one thread, so that there is a middle to be killed in.
-TRAIN = ["--recipe", "fast", "--members", "tiny_cnn", "--epochs", 24, "--set", "image.size=96", "--set",
+# tiny_cnn at 96 px: some 10 s of training on one thread, so that there is a middle to be killed in.
+TRAIN = ["--recipe", "fast", "--members", "tiny_cnn", "--epochs", 16, "--set", "image.size=96", "--set",
          "batch_size=8", "--checkpoint-seconds", 1, "--data", "."]
 
 
@@ -52,20 +52,12 @@ def why_not():
     return None
 
 
-def build(image, dockerfile, context):
-    run("docker", "build", "-q", "-f", dockerfile, "-t", image, context)
-    unittest.addModuleCleanup(subprocess.run, ["docker", "rmi", "-f", image], capture_output=True)
-
-
 def setUpModule():
-    """The image of this build's binaries."""
-    with tempfile.TemporaryDirectory(prefix="atelier_image_") as folder:
-        folder = pathlib.Path(folder)
-        (folder / "bin").mkdir()
-        for binary in ("atelier", "atelier-coordinator", "atelier-data", "atelier-trainer", "atelier-aggregator"):
-            run("strip", "-o", folder / "bin" / binary, cluster.BIN / binary)
-        shutil.copy(ROOT / "deploy/runtime-packages.sh", folder)
-        build(IMAGE, ROOT / "tests/e2e/Dockerfile.packed", folder)
+    """The images: of this build's binaries and of the edge."""
+    unittest.addModuleCleanup(subprocess.run, ["docker", "rmi", "-f", IMAGE, EDGE_IMAGE], capture_output=True)
+    cluster.side_by_side(run, [
+        ("bash", ROOT / "tests/e2e/packed_image.sh", IMAGE, cluster.BIN),
+        ("docker", "build", "-q", "-f", ROOT / "deploy/edge/Dockerfile", "-t", EDGE_IMAGE, ROOT / "deploy/edge")])
 
 
 class Composed(unittest.TestCase):
@@ -188,7 +180,6 @@ class Edge(Composed):
     quota = 512 << 20
 
     def prepare(self):
-        build(EDGE_IMAGE, ROOT / "deploy/edge/Dockerfile", ROOT / "deploy/edge")
         tls = self.folder / "tls"
         tls.mkdir()
         self.certificate = tls / "certificate.pem"
@@ -213,10 +204,10 @@ class Edge(Composed):
         raise AssertionError("the aggregator's container has no aggregator")
 
     def memory(self):
-        return floods.resident_bytes(self.pid())
+        return floods.resident_bytes(self.flooded)
 
     def descriptors(self):
-        return floods.open_descriptors(self.pid())
+        return floods.open_descriptors(self.flooded)
 
     def serves(self, address, trusted=None):
         return self.atelier("health", address, check=False, env={
@@ -232,15 +223,18 @@ class Edge(Composed):
             self.assertFalse(self.serves(address, trusted), address)
 
         self.assertEqual(os.geteuid(), 0, "reads the aggregator's memory in /proc")
-        pid = self.pid()
+        self.flooded = self.pid()
         floods.flood_of_resets(self, self.METHOD)  # what it allocates once and keeps
         for flood in floods.ALL:
             before = self.memory()
             what = flood(self, self.METHOD)
             cluster.wait_for(f"an answer after {flood.__name__}", self.answers, 5)
-            cluster.wait_for(f"memory back after {flood.__name__}", lambda: self.memory() <= 1.1 * before, 60, 0.5)
+            try:
+                cluster.wait_for("memory back", lambda: self.memory() <= 1.1 * before, 60, 0.5)
+            except TimeoutError:
+                self.fail(f"after {flood.__name__} ({what}): {before >> 20} -> {self.memory() >> 20} MiB")
             print(f"edge: {flood.__name__}: {what}; {before >> 20} -> {self.memory() >> 20} MiB", flush=True)
-        self.assertEqual(self.pid(), pid, "the aggregator was started again")
+        self.assertEqual(self.pid(), self.flooded, "the aggregator was started again")
 
 
 if __name__ == "__main__":
