@@ -89,12 +89,22 @@ class Composed(unittest.TestCase):
         run(*self.compose, "up", "-d", "--no-build", *self.UP, env=self.environment)
         self.check_hardening()
 
+    def inspect(self):
+        return json.loads(run("docker", "inspect", *run(*self.compose, "ps", "-q", env=self.environment).split()))
+
+    def check_health(self):
+        """Every container that runs is found healthy by its own check."""
+        def all_healthy():
+            return all(container["State"]["Health"]["Status"] == "healthy" for container in self.inspect()
+                       if container["State"]["Running"])
+        cluster.wait_for("every container is healthy", all_healthy, 60, 0.5)
+
     def check_hardening(self):
         """Every container is confined as RELIABILITY wants it; the limits are those that the daemon took, not the file's."""
-        containers = run(*self.compose, "ps", "-q", env=self.environment).split()
+        containers = self.inspect()
         self.assertGreaterEqual(len(containers), 3)
         limits = json.loads(run("docker", "info", "--format", "[{{.MemoryLimit}}, {{.PidsLimit}}]"))
-        for container in json.loads(run("docker", "inspect", *containers)):
+        for container in containers:
             with self.subTest(container["Name"]):
                 self.assertNotIn(container["Config"]["User"].partition(":")[0], ("", "0", "root"))
                 self.assertIn("Healthcheck", container["Config"])
@@ -167,6 +177,7 @@ class ManyTrainers(Composed):
         for row, expected in zip(rows, read_npy(offline), strict=True):
             for a, b in zip(row, expected):
                 self.assertAlmostEqual(a, b, delta=1e-5)
+        self.check_health()
 
 
 class Edge(Composed):
@@ -235,6 +246,7 @@ class Edge(Composed):
                 self.fail(f"after {flood.__name__} ({what}): {before >> 20} -> {self.memory() >> 20} MiB")
             print(f"edge: {flood.__name__}: {what}; {before >> 20} -> {self.memory() >> 20} MiB", flush=True)
         self.assertEqual(self.pid(), self.flooded, "the aggregator was started again")
+        self.check_health()
 
 
 if __name__ == "__main__":
