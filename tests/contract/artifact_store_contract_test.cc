@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <fstream>
 #include <functional>
+#include <vector>
 
 #include "common/artifacts/artifact_store.h"
 #include "common/base/sha256.h"
@@ -132,7 +133,8 @@ TEST_P(ArtifactStoreContract, DeletedIsGoneAndAnOpenReaderGoesOn) {
 }
 
 TEST_P(ArtifactStoreContract, NamesThatAreNoDigestAreRefused) {
-  for (const std::string name : {"", "../x", "abc", std::string(63, 'a').append("/").c_str()}) {
+  for (const std::string& name :
+       std::vector<std::string>{"", "../x", "abc", std::string(63, 'a') + "/"}) {
     EXPECT_THAT(store_->Open(name, 0), StatusIs(absl::StatusCode::kInvalidArgument)) << name;
     EXPECT_THAT(store_->Create(name, 1), StatusIs(absl::StatusCode::kInvalidArgument)) << name;
     EXPECT_THAT(store_->Touch(name), StatusIs(absl::StatusCode::kInvalidArgument)) << name;
