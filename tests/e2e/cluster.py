@@ -1,18 +1,24 @@
 """Runs Atelier's services as real processes on free loopback ports, for tests that kill them."""
+import concurrent.futures
 import json
 import os
 import pathlib
 import signal
 import socket
 import subprocess
+import threading
 import time
 
 BIN = pathlib.Path(os.environ.get("ATELIER_BIN_DIR", pathlib.Path(__file__).parents[2] / "build/bin"))
 START_SECONDS = 30
 
 
+given_ports = set()
+given_ports_lock = threading.Lock()
+
+
 def free_port():
-    """A port whose HTTP twin (+1000) is free too."""
+    """A port whose HTTP twin (+1000) is free too; each only once, for those who start their services at the same time."""
     while True:
         with socket.socket() as first, socket.socket() as second:
             first.bind(("127.0.0.1", 0))
@@ -23,7 +29,23 @@ def free_port():
                 second.bind(("127.0.0.1", port + 1000))
             except OSError:
                 continue
-            return port
+            with given_ports_lock:
+                if not given_ports & {port, port + 1000}:
+                    given_ports.update((port, port + 1000))
+                    return port
+
+
+def accepts(port):
+    with socket.socket() as connection:
+        return connection.connect_ex(("127.0.0.1", port)) == 0
+
+
+def side_by_side(work, items, at_a_time=2):
+    """work(*item) for each, `at_a_time`: much of what a fleet does is waiting. Their results, in order; raises the first
+    failure once all have ended."""
+    with concurrent.futures.ThreadPoolExecutor(at_a_time) as pool:
+        futures = [pool.submit(work, *item) for item in items]
+    return [future.result() for future in futures]
 
 
 def wait_for(what, condition, seconds, poll=0.05):
@@ -60,6 +82,8 @@ class Service:
         def healthy():
             if self.process.poll() is not None:
                 raise RuntimeError(f"{self.name} ended with {self.process.returncode}:\n" + self.log_tail())
+            if not accepts(self.port):  # a question more of the CLI costs 0.4 s of a core: it loads LibTorch
+                return False
             return subprocess.run([BIN / "atelier", "health", self.address], capture_output=True).returncode == 0
         wait_for(f"{self.name} healthy", healthy, START_SECONDS)
         return self

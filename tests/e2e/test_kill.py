@@ -3,9 +3,12 @@
 ROUNDS (default 20) and SEED (default 1) come from the environment. Each round trains tiny_cnn and is hurt once, at a
 seeded moment after the task's first acknowledged checkpoint; the weights must be those of the undisturbed run.
 """
+import concurrent.futures
+import contextlib
 import math
 import os
 import pathlib
+import queue
 import random
 import signal
 import sqlite3
@@ -24,72 +27,76 @@ EPOCHS = 16
 TRAINING_IMAGES = 3 * PER_CLASS - math.ceil(0.1 * 3 * PER_CLASS)  # fast keeps 10 % for validation, rounded up
 TRAIN = ["--recipe", "fast", "--members", "tiny_cnn", "--epochs", EPOCHS, "--deterministic", "--threads", 1,
          "--checkpoint-seconds", 1, "--set", "image.size=96", "--set", f"batch_size={BATCH}", "--data", "."]
+LANES = 2  # rounds at a time: each waits half of its time
 VICTIMS = ["trainer", "data", "coordinator", "pause"]
-
-
-def task_of(fleet, run):
-    try:
-        return fleet.show(run)["tasks"][0]
-    except (AssertionError, ValueError):
-        return None  # the coordinator is away
-
-
-def committed(task):
-    return task and (task["checkpoint_epoch"], task["checkpoint_step"]) > (0, 0)
 
 
 def steps_per_epoch(training_images):
     return -(-training_images // BATCH)
 
 
-class Kill(unittest.TestCase):
-    def setUp(self):
-        self.folder = tempfile.mkdtemp(prefix="atelier_kill_")
-        self.random = random.Random(SEED)
-        data = pictures.make_dataset(pathlib.Path(self.folder) / "pictures", per_class=PER_CLASS)
+class Lane:
+    """A fleet of its own, for one run after the other."""
+
+    def __init__(self, folder, data):
+        self.folder = pathlib.Path(folder)
+        self.folder.mkdir()
         self.fleet = cluster.Cluster(self.folder, data, lease_ms=2000, data_services=2)
-        self.addCleanup(self.fleet.stop)
         for i in range(2):
             self.fleet.add_trainer(f"trainer-{i}")
 
+    def rows(self, query, *values):
+        """Of the coordinator's database; none while it cannot be read. Costs nothing, unlike the CLI."""
+        path = self.folder / "state" / "coordinator.db"
+        try:
+            with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as db:
+                return db.execute(query, values).fetchall()
+        except sqlite3.OperationalError:
+            return []
+
+    def run_ids(self):
+        return {row[0] for row in self.rows("SELECT run_id FROM runs")}
+
+    def task(self, run):
+        try:
+            return self.fleet.show(run)["tasks"][0]
+        except (AssertionError, ValueError):
+            return None  # the coordinator is away
+
     def train(self, name, disturb=None):
-        """One run; returns what `runs show --json` says at its end."""
-        out = pathlib.Path(self.folder) / name
+        """One run; returns what `runs show --json` says at its end. """
         known = self.run_ids()
-        process = self.fleet.start_train("--out", out, *TRAIN)
+        process = self.fleet.start_train("--out", self.folder / name, *TRAIN)
         try:
             run = cluster.wait_for("the run is submitted", lambda: next(iter(self.run_ids() - known), None), 60)
             if disturb:
                 disturb(run, process)
-            self.assertEqual(process.wait(400), 0, self.describe(run))
+            if process.wait(400) != 0:
+                raise AssertionError(self.describe(run))
         finally:
             if process.poll() is None:
                 process.kill()
                 process.wait()
         return self.fleet.show(run)
 
-    def run_ids(self):
-        try:
-            return set(self.fleet.run_ids())
-        except (AssertionError, ValueError):
-            return set()  # the coordinator is away
-
     def describe(self, run):
         tails = "\n".join(f"== {name}\n{service.log_tail(15)}" for name, service in self.fleet.services.items())
         return f"seed {SEED}, folder {self.folder}, run {run}\n{tails}"
 
-    def disturb(self, victim):
+    def disturb(self, victim, chance):
         def act(run, process):
-            task = cluster.wait_for("a checkpoint is acknowledged", lambda: (
-                lambda seen: seen if committed(seen) else None)(task_of(self.fleet, run)), 60)
+            # With its steps: they are committed with each checkpoint.
+            cluster.wait_for("a checkpoint is acknowledged",
+                             lambda: self.rows("SELECT 1 FROM applied WHERE run_id = ? LIMIT 1", run), 60)
+            task = cluster.wait_for("the coordinator tells of it", lambda: self.task(run), 60)
             # A seeded moment, not a wait for something: the run may even have ended by then.
-            threading.Event().wait(self.random.uniform(0.0, 0.8))
+            threading.Event().wait(chance.uniform(0.0, 0.8))
             busy = self.fleet.services[task["attempts"][-1]["trainer"]]
             if victim == "trainer":
                 busy.kill()
                 busy.start().wait_healthy()
             elif victim == "data":
-                service = self.fleet.services[f"data-{self.random.randrange(2)}"]
+                service = self.fleet.services[f"data-{chance.randrange(2)}"]
                 service.kill()
                 service.start().wait_healthy()
             elif victim == "coordinator":
@@ -100,16 +107,34 @@ class Kill(unittest.TestCase):
                 # It sleeps until its lease went to the other one (or the run was over before).
                 cluster.wait_for("the lease moved on", lambda: process.poll() is not None or (
                     lambda seen: seen and (len(seen["attempts"]) > len(task["attempts"]) or seen["state"] == "done"))(
-                        task_of(self.fleet, run)), 60)
+                        self.task(run)), 60, poll=0.3)
                 busy.signal(signal.SIGCONT)
         return act
 
-    def check_ledger(self, run, images):
+
+class Kill(unittest.TestCase):
+    def setUp(self):
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="atelier_kill_"))
+        data = pictures.make_dataset(self.folder / "pictures", per_class=PER_CLASS)
+        self.free = queue.SimpleQueue()
+        for lane in cluster.side_by_side(Lane, [(self.folder / f"lane-{i}", data) for i in range(LANES)]):
+            self.addCleanup(lane.fleet.stop)
+            self.free.put(lane)
+
+    def round(self, number):
+        """The lane and what its run was; number -1 is left undisturbed."""
+        lane = self.free.get()
+        try:
+            if number < 0:
+                return lane, lane.train("undisturbed")
+            chance = random.Random(f"{SEED} {number}")
+            return lane, lane.train(f"round-{number}", lane.disturb(VICTIMS[number % len(VICTIMS)], chance))
+        finally:
+            self.free.put(lane)
+
+    def check_ledger(self, lane, run, images):
         """P1: every step of every epoch exactly once, every sample exactly once per epoch."""
-        path = pathlib.Path(self.folder) / "state" / "coordinator.db"
-        with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as db:
-            rows = db.execute("SELECT epoch, step, sample_ids FROM applied WHERE run_id = ? ORDER BY epoch, step",
-                              (run,)).fetchall()
+        rows = lane.rows("SELECT epoch, step, sample_ids FROM applied WHERE run_id = ? ORDER BY epoch, step", run)
         steps = steps_per_epoch(images)
         self.assertEqual([row[:2] for row in rows], [(e, s) for e in range(EPOCHS) for s in range(steps)])
         for epoch in range(EPOCHS):
@@ -126,23 +151,25 @@ class Kill(unittest.TestCase):
         self.assertEqual(attempts[-1]["end"], "done")
 
     def test_whatever_is_killed_the_weights_are_those_of_the_undisturbed_run(self):
-        undisturbed = self.train("undisturbed")
-        expected = undisturbed["tasks"][0]
-        self.check_ledger(undisturbed["run_id"], TRAINING_IMAGES)
         moved = 0
-        for number in range(ROUNDS):
-            victim = VICTIMS[number % len(VICTIMS)]
-            with self.subTest(round=number, victim=victim):
-                shown = self.train(f"round-{number}", self.disturb(victim))
-                task = shown["tasks"][0]
-                self.assertEqual(task["state"], "done", self.describe(shown["run_id"]))
-                self.assertEqual(task["final_weights_digest"], expected["final_weights_digest"],
-                                 self.describe(shown["run_id"]))
-                self.assertEqual(task["weights_digest"], expected["weights_digest"])
-                self.check_attempts(task)
-                self.check_ledger(shown["run_id"], TRAINING_IMAGES)
-                moved += len(task["attempts"]) > 1
-                print(f"round {number}: {victim}, {len(task['attempts'])} attempts", flush=True)
+        with concurrent.futures.ThreadPoolExecutor(LANES) as pool:
+            undisturbed, *rounds = [pool.submit(self.round, number) for number in range(-1, ROUNDS)]
+            lane, shown = undisturbed.result()
+            expected = shown["tasks"][0]
+            self.check_ledger(lane, shown["run_id"], TRAINING_IMAGES)
+            for number, future in enumerate(rounds):
+                victim = VICTIMS[number % len(VICTIMS)]
+                with self.subTest(round=number, victim=victim):
+                    lane, shown = future.result()
+                    task = shown["tasks"][0]
+                    self.assertEqual(task["state"], "done", lane.describe(shown["run_id"]))
+                    self.assertEqual(task["final_weights_digest"], expected["final_weights_digest"],
+                                     lane.describe(shown["run_id"]))
+                    self.assertEqual(task["weights_digest"], expected["weights_digest"])
+                    self.check_attempts(task)
+                    self.check_ledger(lane, shown["run_id"], TRAINING_IMAGES)
+                    moved += len(task["attempts"]) > 1
+                    print(f"round {number}: {victim}, {len(task['attempts'])} attempts", flush=True)
         # The driver really hurt: most kills of a trainer hit a running task.
         self.assertGreaterEqual(moved, ROUNDS // 4)
 
