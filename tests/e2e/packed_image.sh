@@ -36,5 +36,5 @@ docker rm "$container" >/dev/null
 for binary in atelier atelier-coordinator atelier-data atelier-trainer atelier-aggregator; do
   "${sudo[@]}" strip -o "$root/usr/local/bin/$binary" "$bin/$binary"
 done
-"${sudo[@]}" tar -C "$root" -c . | docker import --change 'ENV GOMP_SPINCOUNT=1000 ATELIER_HOME=/var/lib/atelier' \
+"${sudo[@]}" tar -C "$root" -c . | docker import --change 'ENV ATELIER_HOME=/var/lib/atelier' \
   --change 'USER atelier' --change 'WORKDIR /var/lib/atelier' --change 'CMD ["atelier", "--help"]' - "$image"
