@@ -10,6 +10,7 @@ import os
 import pathlib
 import queue
 import random
+import shutil
 import signal
 import sqlite3
 import tempfile
@@ -115,6 +116,8 @@ class Lane:
 class Kill(unittest.TestCase):
     def setUp(self):
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="atelier_kill_"))
+        self.passed = 0
+        self.addCleanup(lambda: self.passed == ROUNDS and shutil.rmtree(self.folder))  # what failed is kept
         data = pictures.make_dataset(self.folder / "pictures", per_class=PER_CLASS)
         self.free = queue.SimpleQueue()
         for lane in cluster.side_by_side(Lane, [(self.folder / f"lane-{i}", data) for i in range(LANES)]):
@@ -169,6 +172,7 @@ class Kill(unittest.TestCase):
                     self.check_attempts(task)
                     self.check_ledger(lane, shown["run_id"], TRAINING_IMAGES)
                     moved += len(task["attempts"]) > 1
+                    self.passed += 1
                     print(f"round {number}: {victim}, {len(task['attempts'])} attempts", flush=True)
         # The driver really hurt: most kills of a trainer hit a running task.
         self.assertGreaterEqual(moved, ROUNDS // 4)
