@@ -38,11 +38,11 @@ double Difference(const at::Tensor& ours, const at::Tensor& expected) {
 }
 double Tolerance(at::ScalarType type) { return type == at::kFloat ? 1e-5 : 8e-3; }
 
-struct DepthwiseCase {
+struct WindowCase {
   int64_t k, stride, h, w, c;
   Padding padding;
 };
-constexpr DepthwiseCase kDepthwise[] = {
+constexpr WindowCase kDepthwise[] = {
     {3, 1, 10, 10, 728, Padding::kSame}, {3, 1, 19, 21, 64, Padding::kSame},
     {3, 2, 16, 17, 96, Padding::kSame},  {5, 1, 5, 5, 40, Padding::kSame},
     {5, 2, 13, 14, 144, Padding::kSame}, {3, 1, 9, 12, 16, Padding::kValid},
@@ -52,9 +52,8 @@ constexpr DepthwiseCase kDepthwise[] = {
 struct DepthwiseReference {
   at::Tensor y, dx, dk;
 };
-DepthwiseReference Reference(const DepthwiseCase& test, const at::Tensor& x,
-                             const at::Tensor& kernel, const at::Tensor& dy, const AxisPadding& ph,
-                             const AxisPadding& pw) {
+DepthwiseReference Reference(const WindowCase& test, const at::Tensor& x, const at::Tensor& kernel,
+                             const at::Tensor& dy, const AxisPadding& ph, const AxisPadding& pw) {
   const at::Tensor xd = x.to(at::kDouble).contiguous().requires_grad_();
   const at::Tensor kd = kernel.to(at::kDouble).requires_grad_();
   const at::Tensor padded = at::constant_pad_nd(xd, {pw.before, pw.after, ph.before, ph.after}, 0);
@@ -65,7 +64,7 @@ DepthwiseReference Reference(const DepthwiseCase& test, const at::Tensor& x,
 }
 
 TEST(KernelsTest, DepthwiseForwardAndBackwardEqualFloat64) {
-  for (const DepthwiseCase& test : kDepthwise) {
+  for (const WindowCase& test : kDepthwise) {
     const AxisPadding ph = PaddingOf(test.h, test.k, test.stride, test.padding);
     const AxisPadding pw = PaddingOf(test.w, test.k, test.stride, test.padding);
     const WindowShape s{2,
@@ -105,18 +104,14 @@ TEST(KernelsTest, DepthwiseForwardAndBackwardEqualFloat64) {
   }
 }
 
-struct PoolCase {
-  int64_t k, stride, h, w, c;
-  Padding padding;
-};
-constexpr PoolCase kPools[] = {
+constexpr WindowCase kPools[] = {
     {3, 2, 16, 17, 96, Padding::kSame}, {3, 2, 9, 9, 17, Padding::kSame},
     {3, 2, 13, 13, 64, Padding::kHalf}, {3, 1, 7, 8, 40, Padding::kSame},
     {2, 2, 8, 9, 33, Padding::kValid},  {5, 1, 6, 6, 16, Padding::kSame},
 };
 
 TEST(KernelsTest, MaxPoolForwardAndBackwardEqualFloat64) {
-  for (const PoolCase& test : kPools) {
+  for (const WindowCase& test : kPools) {
     const AxisPadding ph = PaddingOf(test.h, test.k, test.stride, test.padding);
     const AxisPadding pw = PaddingOf(test.w, test.k, test.stride, test.padding);
     for (const at::ScalarType type : {at::kFloat, at::kBFloat16}) {
