@@ -174,12 +174,13 @@ TEST_F(MutualTls, ProbesOfTheOwnPortNeedNoNameAndTheListenerNoInsecure) {
   server_.reset();
 }
 
-// An address of this machine that others reach it by; empty when it has none.
+// An address of this machine that others reach it by; empty when it has none. The first: what comes
+// later may be a bridge of containers, which goes with them.
 std::string OuterAddress() {
   ifaddrs* all = nullptr;
   if (::getifaddrs(&all) != 0) return "";
   std::string found;
-  for (const ifaddrs* one = all; one != nullptr; one = one->ifa_next) {
+  for (const ifaddrs* one = all; one != nullptr && found.empty(); one = one->ifa_next) {
     if (one->ifa_addr == nullptr || one->ifa_addr->sa_family != AF_INET) continue;
     if ((one->ifa_flags & IFF_LOOPBACK) != 0 || (one->ifa_flags & IFF_UP) == 0) continue;
     char text[INET_ADDRSTRLEN];
