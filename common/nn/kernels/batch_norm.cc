@@ -5,8 +5,8 @@
 #include <algorithm>
 #include <limits>
 
+#include "common/nn/kernels/channels_last.h"
 #include "common/nn/kernels/sum_rows.h"
-#include "common/nn/kernels/windows.h"
 
 namespace atelier::nn::kernels {
 namespace {
@@ -166,9 +166,7 @@ class BatchNormFunction : public torch::autograd::Function<BatchNormFunction> {
 }  // namespace
 
 bool SupportsBatchNorm(const at::Tensor& x, const at::Tensor& gamma) {
-  return x.device().is_cpu() &&
-         (x.scalar_type() == at::kFloat || x.scalar_type() == at::kBFloat16) &&
-         gamma.scalar_type() == at::kFloat && x.size(1) >= kMinChannels && x.numel() > 0;
+  return IsForVectors(x) && gamma.scalar_type() == at::kFloat && x.numel() > 0;
 }
 
 at::Tensor BatchNormTraining(const at::Tensor& x, const BatchNormVariables& v,

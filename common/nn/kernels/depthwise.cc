@@ -5,8 +5,8 @@
 #include <algorithm>
 #include <vector>
 
+#include "common/nn/kernels/channels_last.h"
 #include "common/nn/kernels/sum_rows.h"
-#include "common/nn/kernels/windows.h"
 
 namespace atelier::nn::kernels {
 namespace {
@@ -101,11 +101,8 @@ class DepthwiseFunction : public torch::autograd::Function<DepthwiseFunction> {
 }  // namespace
 
 bool SupportsDepthwise(const at::Tensor& x, const at::Tensor& kernel) {
-  return x.device().is_cpu() &&
-         (x.scalar_type() == at::kFloat || x.scalar_type() == at::kBFloat16) &&
-         kernel.scalar_type() == at::kFloat && kernel.size(1) == 1 &&
-         kernel.size(2) == kernel.size(3) && (kernel.size(2) == 3 || kernel.size(2) == 5) &&
-         x.size(1) >= kMinChannels;
+  return IsForVectors(x) && kernel.scalar_type() == at::kFloat && kernel.size(1) == 1 &&
+         kernel.size(2) == kernel.size(3) && (kernel.size(2) == 3 || kernel.size(2) == 5);
 }
 
 at::Tensor Depthwise(const at::Tensor& x, const at::Tensor& kernel, const at::Tensor& bias,

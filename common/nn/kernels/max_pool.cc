@@ -4,7 +4,7 @@
 
 #include <vector>
 
-#include "common/nn/kernels/windows.h"
+#include "common/nn/kernels/channels_last.h"
 
 namespace atelier::nn::kernels {
 namespace {
@@ -60,11 +60,7 @@ class MaxPoolFunction : public torch::autograd::Function<MaxPoolFunction> {
 
 }  // namespace
 
-bool SupportsMaxPool(const at::Tensor& x, int64_t kernel) {
-  return x.device().is_cpu() &&
-         (x.scalar_type() == at::kFloat || x.scalar_type() == at::kBFloat16) && kernel <= 5 &&
-         x.size(1) >= kMinChannels;
-}
+bool SupportsMaxPool(const at::Tensor& x, int64_t kernel) { return IsForVectors(x) && kernel <= 5; }
 
 at::Tensor MaxPool(const at::Tensor& x, int64_t kernel, int64_t stride,
                    std::array<int64_t, 2> pad_h, std::array<int64_t, 2> pad_w) {

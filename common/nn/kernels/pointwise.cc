@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "common/nn/kernels/windows.h"
+#include "common/nn/kernels/channels_last.h"
 
 namespace atelier::nn::kernels {
 namespace {

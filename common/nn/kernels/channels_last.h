@@ -1,4 +1,4 @@
-// What kernels that move a window over a channels_last tensor share. Torch header.
+// What the kernels on channels_last tensors share. Torch header.
 #pragma once
 
 #include <torch/torch.h>
@@ -10,8 +10,13 @@
 
 namespace atelier::nn::kernels {
 
-// The widest vector; kernels whose blocks are whole vectors leave fewer channels to LibTorch.
-inline constexpr int64_t kMinChannels = 16;
+// Whether the vector kernels take x: float or bf16 on the CPU, with channels for the widest vector.
+inline bool IsForVectors(const at::Tensor& x) {
+  constexpr int64_t kMinChannels = 16;
+  return x.device().is_cpu() &&
+         (x.scalar_type() == at::kFloat || x.scalar_type() == at::kBFloat16) &&
+         x.size(1) >= kMinChannels;
+}
 
 inline at::Tensor ChannelsLast(const at::Tensor& x) {
   return x.contiguous(at::MemoryFormat::ChannelsLast);
