@@ -65,7 +65,7 @@ class Lane:
             return None  # the coordinator is away
 
     def train(self, name, disturb=None):
-        """One run; returns what `runs show --json` says at its end. """
+        """One run; returns what `runs show --json` says at its end."""
         known = self.run_ids()
         process = self.fleet.start_train("--out", self.folder / name, *TRAIN)
         try:
