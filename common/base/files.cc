@@ -18,6 +18,17 @@ namespace {
 
 namespace fs = std::filesystem;
 
+fs::path ParentOf(const fs::path& path) {
+  return path.has_parent_path() ? path.parent_path() : fs::path(".");
+}
+
+fs::path HomeOr(const char* below) {
+  const char* home = std::getenv("HOME");
+  return fs::path(home != nullptr && *home != '\0' ? home : "/tmp") / below;
+}
+
+}  // namespace
+
 absl::Status ErrnoStatus(int error, std::string_view doing, const fs::path& path) {
   const std::string text =
       absl::StrCat(std::string(doing), " ", path.filename().string(), ": ", std::strerror(error));
@@ -29,6 +40,8 @@ absl::Status ErrnoStatus(int error, std::string_view doing, const fs::path& path
     case EDQUOT:
     case EFBIG:
     case EMFILE:
+    case ENFILE:
+    case ENOMEM:
       return absl::ResourceExhaustedError(text);
     case EACCES:
     case EPERM:
@@ -42,17 +55,6 @@ absl::Status ErrnoStatus(int error, std::string_view doing, const fs::path& path
       return absl::UnavailableError(text);
   }
 }
-
-fs::path ParentOf(const fs::path& path) {
-  return path.has_parent_path() ? path.parent_path() : fs::path(".");
-}
-
-fs::path HomeOr(const char* below) {
-  const char* home = std::getenv("HOME");
-  return fs::path(home != nullptr && *home != '\0' ? home : "/tmp") / below;
-}
-
-}  // namespace
 
 absl::StatusOr<std::string> ReadFile(const fs::path& path, uint64_t max_bytes) {
   // Without O_NONBLOCK a named pipe would keep us until somebody writes.

@@ -12,6 +12,12 @@
 
 namespace atelier {
 
+// What the system answered to an action on a file, as "<doing> <file name>: <text of errno>".
+// NotFound: ENOENT, ENOTDIR. ResourceExhausted: no space, no quota, too large, no descriptor, no
+// memory. PermissionDenied: no right to, or a read-only file system. InvalidArgument: the name is
+// taken, is a folder or is too long. Unavailable: all others.
+absl::Status ErrnoStatus(int error, std::string_view doing, const std::filesystem::path& path);
+
 // Whole file; ResourceExhausted when larger than `max_bytes`, NotFound when absent.
 absl::StatusOr<std::string> ReadFile(const std::filesystem::path& path,
                                      uint64_t max_bytes = uint64_t{1} << 32);

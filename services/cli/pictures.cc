@@ -36,8 +36,11 @@ absl::Status WalkFolder(const fs::path& folder, std::vector<PictureFile>& found)
       walk.disable_recursion_pending();
       continue;
     }
-    std::error_code ignored;
-    if (walk->is_regular_file(ignored) && LooksLikePicture(path)) {
+    std::error_code unknown;
+    const fs::file_type type = walk->status(unknown).type();
+    const bool gone =
+        type == fs::file_type::none || type == fs::file_type::not_found;  // a link's end
+    if ((type == fs::file_type::regular || gone) && LooksLikePicture(path)) {
       found.push_back({path.lexically_relative(folder).generic_string(), path});
     }
   }

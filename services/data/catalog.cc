@@ -100,6 +100,8 @@ absl::StatusOr<Catalog::FileRecord> Catalog::Examine(const fs::path& path) const
   };
   if (!IsBelow(root_, path)) return refuse("missing, or a link that leaves the root");
   const auto bytes = ReadFile(path, static_cast<uint64_t>(limits_.max_bytes));
+  // Its size was within the limit: it is descriptors or memory that ended, not the picture's fault.
+  if (absl::IsResourceExhausted(bytes.status())) return bytes.status();
   if (!bytes.ok()) return refuse(std::string(bytes.status().message()));
   const auto header = vision::ReadPictureHeader(*bytes, limits_);
   if (!header.ok()) return refuse(std::string(header.status().message()));
@@ -130,7 +132,13 @@ absl::StatusOr<Catalog::FileRecord> Catalog::ExamineCached(const fs::path& path)
       return found->second;
     }
   }
-  ATELIER_ASSIGN_OR_RETURN(FileRecord record, Examine(path));
+  FileRecord record;
+  if (info.st_size > limits_.max_bytes) {
+    record.reason = absl::StrCat(path.filename().string(), " has ", info.st_size,
+                                 " bytes; at most ", limits_.max_bytes, " are read");
+  } else {
+    ATELIER_ASSIGN_OR_RETURN(record, Examine(path));
+  }
   record.bytes = info.st_size;
   record.modified = modified;
   MutexLock lock(mutex_);

@@ -1,10 +1,13 @@
 #include "services/data/layout.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <cctype>
 #include <map>
 #include <optional>
 #include <set>
+#include <system_error>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/escaping.h"
@@ -33,19 +36,31 @@ struct Listing {
   std::vector<std::string> folders;  // names
 };
 
-Listing List(const fs::path& dir) {
+absl::Status Unlisted(const std::error_code& error, const fs::path& dir) {
+  absl::Status status = ErrnoStatus(error.value(), "listing the folder", dir);
+  if (!absl::IsPermissionDenied(status)) return status;
+  return absl::PermissionDeniedError(absl::StrCat(status.message(),
+                                                  "; let the user of the data-service (id ",
+                                                  ::geteuid(), ") read it and enter it"));
+}
+
+// All of it or an error: what cannot be listed must not look like a smaller dataset.
+absl::StatusOr<Listing> List(const fs::path& dir) {
   Listing listing;
   std::error_code error;
   for (fs::directory_iterator it(dir, error), end; !error && it != end; it.increment(error)) {
     if (Hidden(it->path())) continue;
-    std::error_code kind;
-    const std::string name = it->path().filename().string();
-    if (it->is_directory(kind)) {
-      listing.folders.push_back(name);
-    } else if (it->is_regular_file(kind)) {
-      listing.files.push_back(name);
+    std::error_code unknown;
+    const fs::file_type type = it->status(unknown).type();
+    std::string name = it->path().filename().string();
+    if (type == fs::file_type::directory) {
+      listing.folders.push_back(std::move(name));
+    } else if (type == fs::file_type::regular || type == fs::file_type::none ||
+               type == fs::file_type::not_found) {
+      listing.files.push_back(std::move(name));  // a link to nothing is quarantined by name
     }
   }
+  if (error) return Unlisted(error, dir);
   std::sort(listing.files.begin(), listing.files.end());
   std::sort(listing.folders.begin(), listing.folders.end());
   return listing;
@@ -62,11 +77,12 @@ class FolderWalk {
     const fs::path dir = dataset_ / folder;
     std::error_code error;
     const fs::path real = fs::canonical(dir, error);
-    if (error || !IsBelow(root_, real)) {
+    if (error) return Unlisted(error, dir);
+    if (!IsBelow(root_, real)) {
       return Refused(folder, "a link that leaves the data-service's root");
     }
     if (!entered_.insert(real).second) return Refused(folder, "a link to a folder read already");
-    const Listing listing = List(dir);
+    ATELIER_ASSIGN_OR_RETURN(const Listing listing, List(dir));
     for (const std::string& name : listing.files) {
       files_.push_back({folder + name, class_name, test, ""});
     }
@@ -78,7 +94,8 @@ class FolderWalk {
 
   // Every folder of dataset/`folder` as a class.
   absl::Status AddClasses(const std::string& folder) {
-    for (const std::string& name : List(dataset_ / folder).folders) {
+    ATELIER_ASSIGN_OR_RETURN(const Listing listing, List(dataset_ / folder));
+    for (const std::string& name : listing.folders) {
       ATELIER_RETURN_IF_ERROR(Add(absl::StrCat(folder, name, "/"), name, false));
     }
     return absl::OkStatus();
@@ -185,7 +202,7 @@ std::optional<std::vector<FoundFile>> FromPrefixes(const std::vector<std::string
 
 absl::StatusOr<FoundLayout> FindLayout(const fs::path& root, const fs::path& dataset,
                                        bool unlabeled_ok) {
-  const Listing listing = List(dataset);
+  ATELIER_ASSIGN_OR_RETURN(const Listing listing, List(dataset));
   FolderWalk walk(root, dataset);
   const auto has_folder = [&](const char* name) {
     return std::binary_search(listing.folders.begin(), listing.folders.end(), name);

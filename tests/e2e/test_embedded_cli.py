@@ -95,6 +95,7 @@ class EmbeddedCli(unittest.TestCase):
         folder.mkdir()
         shutil.copy(self.data / "test/picture-000.png", folder / "good.png")
         (folder / "bad.jpg").write_text("not a picture")
+        (folder / "gone.jpg").symlink_to("moved-away.jpg")
         arguments = ("predict", str(folder), "--ensemble", str(self.root / "done"), "--json")
         refused = self.run_cli(*arguments)
         self.assertEqual(refused.returncode, 1)
@@ -104,7 +105,7 @@ class EmbeddedCli(unittest.TestCase):
         self.assertEqual(skipped.returncode, 0, skipped.stderr)
         document = json.loads(skipped.stdout)
         self.assertEqual([p["file"] for p in document["predictions"]], ["good.png"])
-        self.assertEqual(document["skipped"][0]["file"], "bad.jpg")
+        self.assertEqual([p["file"] for p in document["skipped"]], ["bad.jpg", "gone.jpg"])
 
     def test_limits_of_pictures_are_flags_of_every_verb(self):
         run, train = str(self.root / "done"), str(self.data / "train")

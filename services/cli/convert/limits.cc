@@ -31,7 +31,7 @@ absl::Status LimitOwnResources([[maybe_unused]] uint64_t input_bytes) {
   absl::Status status = Limit(RLIMIT_CORE, "core", 0);
   status.Update(Limit(RLIMIT_CPU, "cpu", 600));
   status.Update(Limit(RLIMIT_FSIZE, "fsize", kMaxFileBytes + (uint64_t{16} << 20)));
-#ifndef __SANITIZE_ADDRESS__  // whose shadow takes terabytes of addresses
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)  // their shadows take terabytes
   status.Update(Limit(RLIMIT_AS, "as", 4 * input_bytes + (uint64_t{768} << 20)));
 #endif
   return status;

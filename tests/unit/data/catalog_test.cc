@@ -1,8 +1,10 @@
 #include "services/data/catalog.h"
 
 #include <algorithm>
+#include <optional>
 
 #include "tests/testing/little_memory.h"
+#include "tests/testing/no_descriptors.h"
 #include "tests/testing/status_matchers.h"
 #include "tests/testing/temp_dir.h"
 #include "tests/unit/data/pictures.h"
@@ -132,6 +134,21 @@ TEST_F(CatalogTest, WithoutMemoryNoPictureIsBlamed) {
   EXPECT_GT(refusals, 4);
 }
 #endif
+
+TEST_F(CatalogTest, WithoutDescriptorsNoPictureIsBlamed) {
+  WriteClasses(dir_.path(), 1);
+  auto catalog = Catalog::Create(dir_.path(), {}, 1).value();
+  v1::DescribeDatasetRequest request;
+  request.set_bad_sample_budget(1);
+  std::optional<testing::NoDescriptors> none;
+  const auto refused = catalog->Describe(request, [&](int done, int) {
+    if (done == 1) none.emplace();
+  });
+  none.reset();
+  EXPECT_THAT(refused, StatusIs(absl::StatusCode::kResourceExhausted, HasSubstr("open files")));
+  ASSERT_OK_AND_ASSIGN(const auto dataset, Describe(*catalog));
+  EXPECT_EQ(dataset->samples.size(), 2U);
+}
 
 TEST_F(CatalogTest, ARelativeRootIsRefusedWithTheFix) {
   EXPECT_THAT(Catalog::Create("pictures", {}, 1),

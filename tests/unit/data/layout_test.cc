@@ -1,5 +1,7 @@
 #include "services/data/layout.h"
 
+#include "tests/testing/as_nobody.h"
+#include "tests/testing/no_descriptors.h"
 #include "tests/testing/status_matchers.h"
 #include "tests/testing/temp_dir.h"
 #include "tests/unit/data/pictures.h"
@@ -8,6 +10,7 @@ namespace atelier::data {
 namespace {
 
 using ::atelier::testing::StatusIs;
+using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
@@ -63,6 +66,34 @@ TEST_F(FindLayoutTest, NamesThatBeginWithTheClass) {
 TEST_F(FindLayoutTest, NothingRecognisedSaysWhatWouldBe) {
   Write(dir_.path() / "picture.png", Png(1));
   EXPECT_THAT(Find(), StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("train/<class>/")));
+}
+
+// A class that is not read would be a model that never heard of it.
+TEST_F(FindLayoutTest, AFolderThatCannotBeListedIsAnErrorNotFewerPictures) {
+  WriteClasses(dir_.path(), 1);
+  Write(dir_.path() / "cat" / "more" / "1.png", Png(9));
+  std::filesystem::permissions(dir_.path() / "cat" / "more", std::filesystem::perms::none);
+  {
+    const testing::AsNobody nobody(dir_.path());
+    EXPECT_THAT(Find(), StatusIs(absl::StatusCode::kPermissionDenied,
+                                 AllOf(HasSubstr("folder more"), HasSubstr("read it"))));
+  }
+  std::filesystem::permissions(dir_.path() / "cat" / "more", std::filesystem::perms::owner_all);
+  {
+    const testing::NoDescriptors none;
+    EXPECT_THAT(Find(), StatusIs(absl::StatusCode::kResourceExhausted, HasSubstr("open files")));
+  }
+  ASSERT_OK_AND_ASSIGN(const FoundLayout found, Find());
+  EXPECT_EQ(found.files.size(), 3U);
+}
+
+// Examined by name, and quarantined there.
+TEST_F(FindLayoutTest, ALinkToNothingIsAFile) {
+  WriteClasses(dir_.path(), 1);
+  std::filesystem::create_symlink("moved.png", dir_.path() / "cat" / "link.png");
+  std::filesystem::create_symlink("loop.png", dir_.path() / "cat" / "loop.png");
+  ASSERT_OK_AND_ASSIGN(const FoundLayout found, Find());
+  EXPECT_EQ(found.files.size(), 4U);
 }
 
 }  // namespace
