@@ -80,7 +80,7 @@ function(_atelier_links_grpc target result)
     set(target ${aliased})
   endif()
   get_property(known GLOBAL PROPERTY atelier_links_grpc_${target})
-  if(NOT known)
+  if(known STREQUAL "")  # not yet asked; NO is an answer
     set(known NO)
     get_target_property(deps ${target} INTERFACE_LINK_LIBRARIES)
     if(deps)
