@@ -82,9 +82,9 @@ class Service:
         def healthy():
             if self.process.poll() is not None:
                 raise RuntimeError(f"{self.name} ended with {self.process.returncode}:\n" + self.log_tail())
-            if not accepts(self.port):  # a question more of the CLI costs 0.4 s of a core: it loads LibTorch
+            if not accepts(self.port):
                 return False
-            return subprocess.run([BIN / "atelier", "health", self.address], capture_output=True).returncode == 0
+            return subprocess.run([BIN / "atelier-health", self.address], capture_output=True).returncode == 0
         wait_for(f"{self.name} healthy", healthy, START_SECONDS)
         return self
 

@@ -33,7 +33,7 @@ docker rm "$container" >/dev/null
   mkdir -p /var/lib/atelier/state
   chown -R atelier:atelier /var/lib/atelier'
 "${sudo[@]}" umount "$root/proc"
-for binary in atelier atelier-coordinator atelier-data atelier-trainer atelier-aggregator; do
+for binary in atelier atelier-health atelier-coordinator atelier-data atelier-trainer atelier-aggregator; do
   "${sudo[@]}" strip -o "$root/usr/local/bin/$binary" "$bin/$binary"
 done
 "${sudo[@]}" tar -C "$root" -c . | docker import --change 'ENV ATELIER_HOME=/var/lib/atelier' \

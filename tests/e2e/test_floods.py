@@ -52,7 +52,7 @@ class Supervised(cluster.Service):
         return floods.resident_bytes(self.process.pid)
 
     def answers(self):
-        return subprocess.run([cluster.BIN / "atelier", "health", self.address], capture_output=True,
+        return subprocess.run([cluster.BIN / "atelier-health", self.address], capture_output=True,
                               timeout=60).returncode == 0
 
     def answer_seconds(self):

@@ -128,7 +128,8 @@ class MutualTls(unittest.TestCase):
             return done.stderr
 
         certificate = {"ATELIER_TLS_CERT": self.friend["ATELIER_TLS_CERT"]}
-        for binary, arguments in (("atelier", ("health", "127.0.0.1:1")), ("atelier-data", ("--root", str(self.folder)))):
+        for binary, arguments in (("atelier", ("health", "127.0.0.1:1")), ("atelier-health", ("127.0.0.1:1",)),
+                                  ("atelier-data", ("--root", str(self.folder)))):
             self.assertIn("--tls-key (ATELIER_TLS_KEY), --tls-ca (ATELIER_TLS_CA)", refusal(binary, *arguments, **certificate))
         both = refusal("atelier-data", "--root", str(self.folder), "--listen", "127.0.0.1:0", "--insecure", **self.friend)
         self.assertIn("--insecure", both)

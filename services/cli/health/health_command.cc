@@ -1,23 +1,16 @@
-// atelier health HOST:PORT: what container health checks run (grpc.health.v1).
-#include <chrono>
+// atelier health HOST:PORT: whether a service serves (grpc.health.v1).
 #include <cstdio>
 
-#include "absl/strings/str_cat.h"
-#include "common/rpc/health.h"
 #include "services/cli/command.h"
+#include "services/cli/health/probe.h"
 
 namespace atelier::cli {
 namespace {
 
-constexpr std::chrono::seconds kDeadline{5};
-
 int Health(const std::string& address) {
-  const absl::StatusOr<bool> serving = rpc::AskHealth(address, kDeadline);
-  if (!serving.ok()) {
-    return Fail(absl::UnavailableError(
-        absl::StrCat(address, ": ", std::string(serving.status().message()))));
-  }
-  std::printf("%s %s\n", address.c_str(), *serving ? "SERVING" : "NOT_SERVING");
+  const absl::StatusOr<bool> serving = ProbeHealth(address);
+  if (!serving.ok()) return Fail(serving.status());
+  std::fputs(HealthLine(address, *serving).c_str(), stdout);
   return *serving ? kDone : kFailed;
 }
 
