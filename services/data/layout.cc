@@ -37,7 +37,8 @@ struct Listing {
 };
 
 absl::Status Unlisted(const std::error_code& error, const fs::path& dir) {
-  absl::Status status = ErrnoStatus(error.value(), "listing the folder", dir);
+  absl::Status status = ErrnoStatus(error.value(), "listing the folder",
+                                    dir.has_filename() ? dir : dir.parent_path());
   if (!absl::IsPermissionDenied(status)) return status;
   return absl::PermissionDeniedError(absl::StrCat(status.message(),
                                                   "; let the user of the data-service (id ",

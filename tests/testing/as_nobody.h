@@ -15,9 +15,9 @@ namespace atelier::testing {
 class AsNobody {
  public:
   explicit AsNobody(const std::filesystem::path& shown) {
-    std::filesystem::permissions(
-        shown, std::filesystem::perms::others_read | std::filesystem::perms::others_exec,
-        std::filesystem::perm_options::add);
+    using enum std::filesystem::perms;  // its group may be the process's own, root's
+    std::filesystem::permissions(shown, group_read | group_exec | others_read | others_exec,
+                                 std::filesystem::perm_options::add);
     if (geteuid() == 0) {
       setfsuid(kNobody);
       EXPECT_EQ(setfsuid(kNobody), kNobody);
