@@ -21,6 +21,16 @@ at::Tensor Visited(const at::Tensor& x, int64_t stride) {
   return ChannelsLast(visited);
 }
 
+// Without AVX-512 oneDNN has no bf16, and LibTorch's own products sum in it.
+bool HasProducts() {
+#if defined(__x86_64__)
+  return __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
+         __builtin_cpu_supports("avx512vl");
+#else
+  return true;
+#endif
+}
+
 class PointwiseFunction : public torch::autograd::Function<PointwiseFunction> {
  public:
   static at::Tensor forward(AutogradContext* ctx, const at::Tensor& x, const at::Tensor& kernel,
@@ -67,8 +77,10 @@ class PointwiseFunction : public torch::autograd::Function<PointwiseFunction> {
 }  // namespace
 
 bool SupportsPointwise(const at::Tensor& x, const at::Tensor& kernel) {
-  return x.device().is_cpu() && x.scalar_type() == at::kBFloat16 && kernel.size(2) == 1 &&
-         kernel.size(3) == 1 && std::min(kernel.size(0), kernel.size(1)) >= kMinWidth;
+  static const bool has_products = HasProducts();
+  return has_products && x.device().is_cpu() && x.scalar_type() == at::kBFloat16 &&
+         kernel.size(2) == 1 && kernel.size(3) == 1 &&
+         std::min(kernel.size(0), kernel.size(1)) >= kMinWidth;
 }
 
 at::Tensor Pointwise(const at::Tensor& x, const at::Tensor& kernel, int64_t stride) {

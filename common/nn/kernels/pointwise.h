@@ -9,7 +9,7 @@
 
 namespace atelier::nn::kernels {
 
-// bf16 on the CPU, 1x1 kernel, at least 64 channels in and out.
+// bf16 on a CPU with AVX-512, 1x1 kernel, at least 64 channels in and out.
 bool SupportsPointwise(const at::Tensor& x, const at::Tensor& kernel);
 
 // x NCHW in channels_last memory (made so when it is not), kernel [out, in, 1, 1] of any float

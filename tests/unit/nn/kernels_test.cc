@@ -149,7 +149,7 @@ TEST(KernelsTest, PointwiseGradientsEqualFloat64) {
     SCOPED_TRACE(stride);
     at::Tensor x = ChannelsLast(Random({2, 72, 9, 11}, 6, at::kBFloat16)).requires_grad_();
     at::Tensor kernel = Random({80, 72, 1, 1}, 7, at::kFloat).requires_grad_();
-    ASSERT_TRUE(kernels::SupportsPointwise(x, kernel));
+    if (!kernels::SupportsPointwise(x, kernel)) GTEST_SKIP() << "no AVX-512: it is never used";
     const at::Tensor xd = x.detach().to(at::kDouble).contiguous().requires_grad_();
     const at::Tensor kd = kernel.detach().to(at::kDouble).requires_grad_();
     const at::Tensor y = kernels::Pointwise(x, kernel, stride);
