@@ -1,1 +1,1 @@
-// Holds the precompiled torch header of AtelierTargets.cmake; nothing else.
+// The source file that the precompiled headers of AtelierTargets.cmake need; nothing else.
