@@ -115,6 +115,7 @@ absl::StatusOr<Probabilities> ProbabilitiesFromNpy(std::string_view bytes) {
   if (parsed.shape.size() != 2) return Bad("expected two dimensions");
   Probabilities result{static_cast<int>(parsed.shape[0]), static_cast<int>(parsed.shape[1]),
                        std::vector<float>(parsed.data.size() / 4)};
+  if (result.values.empty()) return result;
   std::memcpy(result.values.data(), parsed.data.data(), parsed.data.size());
   return result;
 }
@@ -123,6 +124,7 @@ absl::StatusOr<std::vector<int>> LabelsFromNpy(std::string_view bytes) {
   ATELIER_ASSIGN_OR_RETURN(const NpyArray parsed, Parse(bytes, "<i4"));
   if (parsed.shape.size() != 1) return Bad("expected one dimension");
   std::vector<int> labels(parsed.data.size() / 4);
+  if (labels.empty()) return labels;  // memcpy takes no null, not even for nothing
   std::memcpy(labels.data(), parsed.data.data(), parsed.data.size());
   return labels;
 }

@@ -100,6 +100,8 @@ TEST_F(FanOutTest, IsUnavailableAtTheDeadlineWhenTooFewHaveAnswered) {
   EXPECT_THAT(result.Get(), StatusIs(absl::StatusCode::kUnavailable,
                                      HasSubstr("a: no answer before the deadline")));
   EXPECT_THAT(failures, ElementsAre("a", "b"));
+  members[0]->Release();
+  members[1]->Release();
 }
 
 TEST_F(FanOutTest, CountsAWrongShapeAsAFailure) {

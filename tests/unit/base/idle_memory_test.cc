@@ -9,6 +9,7 @@
 namespace atelier {
 namespace {
 
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)  // what they free stays theirs
 using ::std::chrono::milliseconds;
 using ::std::chrono::steady_clock;
 
@@ -53,7 +54,6 @@ TEST(IdleMemory, IsReturnedOnceTheProcessIsIdleAndOnlyWhenThereIsSome) {
   EXPECT_FALSE(memory.ReturnFreed()) << "nothing was freed";
 }
 
-#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)  // what they free stays theirs
 // As when a flood's clients pause: the process is idle while it holds their messages.
 TEST(IdleMemory, WhatIsFreedAfterAnIdleTimeIsReturnedAllTheSame) {
   IdleMemory memory;

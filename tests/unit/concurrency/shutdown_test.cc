@@ -11,8 +11,8 @@
 namespace atelier {
 namespace {
 
-// pause(), not a future that never comes: ThreadSanitizer hands a signal to a thread that waits in a
-// call of libc, and std::future's is none.
+// pause(), not a future that never comes: ThreadSanitizer hands a signal to a thread that waits in
+// a call of libc, and std::future's is none.
 [[noreturn]] void WaitForEver() {
   while (true) ::pause();
 }
