@@ -23,7 +23,7 @@ TEST(IsSha256Hex, AcceptsOnlySixtyFourLowerCaseHexCharacters) {
   EXPECT_TRUE(IsSha256Hex(std::string(64, 'a')));
   EXPECT_FALSE(IsSha256Hex(std::string(63, 'a')));
   EXPECT_FALSE(IsSha256Hex(std::string(64, 'A')));
-  EXPECT_FALSE(IsSha256Hex(std::string(63, 'a') + "/"));
+  EXPECT_FALSE(IsSha256Hex(std::string(63, 'a').append("/")));
 }
 
 }  // namespace
