@@ -58,7 +58,8 @@ class ArtifactStore {
                                                                int64_t offset = 0) = 0;
   // NotFound when absent.
   virtual absl::StatusOr<int64_t> Size(const std::string& digest) = 0;
-  // Counts as stored now: somebody is about to refer to it. NotFound when absent.
+  // OK: counts as stored now, durably, so that somebody may refer to it without storing it again.
+  // NotFound when absent; Size alone promises nothing of what another upload is just committing.
   virtual absl::Status Touch(const std::string& digest) = 0;
   // OK when it is not there.
   virtual absl::Status Delete(const std::string& digest) = 0;

@@ -7,6 +7,7 @@
 #include <cstring>
 #include <functional>
 #include <optional>
+#include <set>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -28,17 +29,70 @@ absl::Status Damaged(const std::string& digest) {
 
 fs::path DamagedPath(const fs::path& path) { return path.string() + ".damaged"; }
 
-// Moves a damaged file out of the way, unless good bytes were stored under its name meanwhile.
-void SetAside(int fd, const fs::path& path) {
-  struct stat opened{};
-  struct stat there{};
-  if (::fstat(fd, &opened) != 0 || ::lstat(path.c_str(), &there) != 0) return;
-  if (opened.st_dev != there.st_dev || opened.st_ino != there.st_ino) return;
-  const fs::path aside = DamagedPath(path);
-  if (::rename(path.c_str(), aside.c_str()) == 0) {
-    LogError("set aside %s: its bytes are not those of its digest", aside.filename().string());
+// What changes a name of the store, one change at a time: nobody is told that an artifact is stored
+// whose name another upload of it is still making durable, and may have to take back. Thread-safe.
+class Names {
+ public:
+  // Gives a synced file its name. OK: the name is durable. Else nothing is there that was not there
+  // before.
+  absl::Status Publish(AtomicFileWriter& file, const fs::path& path) {
+    MutexLock lock(mutex_);
+    std::error_code ignored;
+    const bool there = fs::exists(path, ignored);
+    const absl::Status committed = file.Commit();
+    if (committed.ok()) {
+      durable_shards_.insert(path.parent_path());
+      fs::remove(DamagedPath(path), ignored);
+      return committed;
+    }
+    // What was there before may have been acknowledged, in whichever of two equal files it is.
+    if (!there) fs::remove(path, ignored);
+    durable_shards_.erase(path.parent_path());
+    return committed;
   }
-}
+
+  // OK: counts as stored now, and its name is durable.
+  absl::Status Touch(const std::string& digest, const fs::path& path) {
+    MutexLock lock(mutex_);
+    if (::utimensat(AT_FDCWD, path.c_str(), nullptr, AT_SYMLINK_NOFOLLOW) != 0) {
+      if (errno == ENOENT) return absl::NotFoundError("no artifact " + digest);
+      return absl::UnavailableError(
+          absl::StrCat("cannot keep artifact ", digest, ": ", std::strerror(errno)));
+    }
+    // A process before this one may have ended between the rename and the folder's sync.
+    if (durable_shards_.contains(path.parent_path())) return absl::OkStatus();
+    ATELIER_RETURN_IF_ERROR(SyncDirectory(path.parent_path()));
+    durable_shards_.insert(path.parent_path());
+    return absl::OkStatus();
+  }
+
+  // Moves a damaged file out of the way, unless good bytes were stored under its name meanwhile.
+  void SetAside(int fd, const fs::path& path) {
+    MutexLock lock(mutex_);
+    struct stat opened{};
+    struct stat there{};
+    if (::fstat(fd, &opened) != 0 || ::lstat(path.c_str(), &there) != 0) return;
+    if (opened.st_dev != there.st_dev || opened.st_ino != there.st_ino) return;
+    const fs::path aside = DamagedPath(path);
+    if (::rename(path.c_str(), aside.c_str()) == 0) {
+      LogError("set aside %s: its bytes are not those of its digest", aside.filename().string());
+    }
+  }
+
+  absl::Status Remove(const std::string& digest, const fs::path& path) {
+    MutexLock lock(mutex_);
+    std::error_code error;
+    fs::remove(DamagedPath(path), error);
+    fs::remove(path, error);
+    if (error) return absl::UnavailableError("cannot delete artifact " + digest);
+    return absl::OkStatus();
+  }
+
+ private:
+  Mutex mutex_;
+  // Every name in them is durable.
+  std::set<fs::path> durable_shards_ ABSL_GUARDED_BY(mutex_);
+};
 
 // What AtomicFileWriter calls the file of an artifact until it is committed.
 bool IsUnfinished(const std::string& name) {
@@ -49,8 +103,13 @@ bool IsUnfinished(const std::string& name) {
 
 class Writer final : public ArtifactWriter {
  public:
-  Writer(std::unique_ptr<AtomicFileWriter> file, fs::path path, std::string digest, int64_t size)
-      : file_(std::move(file)), path_(std::move(path)), digest_(std::move(digest)), size_(size) {}
+  Writer(std::shared_ptr<Names> names, std::unique_ptr<AtomicFileWriter> file, fs::path path,
+         std::string digest, int64_t size)
+      : names_(std::move(names)),
+        file_(std::move(file)),
+        path_(std::move(path)),
+        digest_(std::move(digest)),
+        size_(size) {}
 
   absl::Status Append(std::string_view bytes) override {
     written_ += static_cast<int64_t>(bytes.size());
@@ -65,16 +124,13 @@ class Writer final : public ArtifactWriter {
     if (written_ != size_ || hash_.FinishHex() != digest_) {
       return absl::InvalidArgumentError("the bytes sent are not those of the announced digest");
     }
-    std::error_code ignored;
-    const bool stored_before = fs::exists(path_, ignored);
-    const absl::Status committed = file_->Commit();
-    // Its name may be there and yet not durable (the folder's sync failed): whoever asks next must
-    // not take it for stored.
-    fs::remove(committed.ok() || stored_before ? DamagedPath(path_) : path_, ignored);
-    return committed;
+    // The slow part, beside other uploads.
+    ATELIER_RETURN_IF_ERROR(file_->Sync());
+    return names_->Publish(*file_, path_);
   }
 
  private:
+  const std::shared_ptr<Names> names_;
   std::unique_ptr<AtomicFileWriter> file_;
   const fs::path path_;
   const std::string digest_;
@@ -85,8 +141,13 @@ class Writer final : public ArtifactWriter {
 
 class Reader final : public ArtifactReader {
  public:
-  Reader(int fd, int64_t size, fs::path path, std::string digest, bool from_start)
-      : fd_(fd), size_(size), path_(std::move(path)), digest_(std::move(digest)) {
+  Reader(std::shared_ptr<Names> names, int fd, int64_t size, fs::path path, std::string digest,
+         bool from_start)
+      : names_(std::move(names)),
+        fd_(fd),
+        size_(size),
+        path_(std::move(path)),
+        digest_(std::move(digest)) {
     if (from_start) hash_.emplace();
   }
   ~Reader() override { ::close(fd_); }
@@ -110,7 +171,7 @@ class Reader final : public ArtifactReader {
         const bool intact = hash_->FinishHex() == digest_;
         hash_.reset();
         if (!intact) {
-          SetAside(fd_, path_);
+          names_->SetAside(fd_, path_);
           return Damaged(digest_);
         }
       }
@@ -119,6 +180,7 @@ class Reader final : public ArtifactReader {
   }
 
  private:
+  const std::shared_ptr<Names> names_;
   const int fd_;
   const int64_t size_;
   const fs::path path_;
@@ -158,7 +220,7 @@ class DirectoryStore final : public ArtifactStore {
     const fs::path path = PathOf(digest);
     ATELIER_RETURN_IF_ERROR(MakeShard(path.parent_path()));
     ATELIER_ASSIGN_OR_RETURN(auto file, AtomicFileWriter::Create(path));
-    return std::make_unique<Writer>(std::move(file), path, digest, size);
+    return std::make_unique<Writer>(names_, std::move(file), path, digest, size);
   }
 
   absl::StatusOr<std::unique_ptr<ArtifactReader>> Open(const std::string& digest,
@@ -177,7 +239,7 @@ class DirectoryStore final : public ArtifactStore {
       ::close(fd);
       return absl::InvalidArgumentError("offset is outside the artifact");
     }
-    return std::make_unique<Reader>(fd, info.st_size, path, digest, offset == 0);
+    return std::make_unique<Reader>(names_, fd, info.st_size, path, digest, offset == 0);
   }
 
   absl::StatusOr<int64_t> Size(const std::string& digest) override {
@@ -191,21 +253,12 @@ class DirectoryStore final : public ArtifactStore {
 
   absl::Status Touch(const std::string& digest) override {
     ATELIER_RETURN_IF_ERROR(Size(digest));
-    if (::utimensat(AT_FDCWD, PathOf(digest).c_str(), nullptr, AT_SYMLINK_NOFOLLOW) == 0) {
-      return absl::OkStatus();
-    }
-    if (errno == ENOENT) return absl::NotFoundError("no artifact " + digest);
-    return absl::UnavailableError(
-        absl::StrCat("cannot keep artifact ", digest, ": ", std::strerror(errno)));
+    return names_->Touch(digest, PathOf(digest));
   }
 
   absl::Status Delete(const std::string& digest) override {
     ATELIER_RETURN_IF_ERROR(CheckDigest(digest));
-    std::error_code error;
-    fs::remove(DamagedPath(PathOf(digest)), error);
-    fs::remove(PathOf(digest), error);
-    if (error) return absl::UnavailableError("cannot delete artifact " + digest);
-    return absl::OkStatus();
+    return names_->Remove(digest, PathOf(digest));
   }
 
   absl::StatusOr<std::vector<StoredArtifact>> List() override {
@@ -260,6 +313,8 @@ class DirectoryStore final : public ArtifactStore {
   fs::path PathOf(const std::string& digest) const { return dir_ / digest.substr(0, 2) / digest; }
 
   const fs::path dir_;
+  // Shared with readers and writers, which may outlive the store.
+  const std::shared_ptr<Names> names_ = std::make_shared<Names>();
   Mutex shards_mutex_;
   bool old_shards_durable_ ABSL_GUARDED_BY(shards_mutex_) = false;
 };

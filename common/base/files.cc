@@ -102,10 +102,8 @@ AtomicFileWriter::AtomicFileWriter(fs::path target, fs::path temp, int fd)
     : target_(std::move(target)), temp_(std::move(temp)), fd_(fd) {}
 
 AtomicFileWriter::~AtomicFileWriter() {
-  if (fd_ >= 0) {
-    ::close(fd_);
-    ::unlink(temp_.c_str());
-  }
+  if (fd_ >= 0) ::close(fd_);
+  if (!temp_.empty()) ::unlink(temp_.c_str());
 }
 
 absl::StatusOr<std::unique_ptr<AtomicFileWriter>> AtomicFileWriter::Create(const fs::path& path) {
@@ -119,6 +117,7 @@ absl::StatusOr<std::unique_ptr<AtomicFileWriter>> AtomicFileWriter::Create(const
 
 absl::Status AtomicFileWriter::Append(std::string_view bytes) {
   if (!status_.ok()) return status_;
+  if (fd_ < 0) return absl::FailedPreconditionError("already synced");
   while (!bytes.empty()) {
     const ssize_t n = ::write(fd_, bytes.data(), bytes.size());
     if (n < 0 && errno == EINTR) continue;
@@ -128,27 +127,26 @@ absl::Status AtomicFileWriter::Append(std::string_view bytes) {
   return absl::OkStatus();
 }
 
+absl::Status AtomicFileWriter::Sync() {
+  if (!status_.ok() || fd_ < 0) return status_;
+  if (::fsync(fd_) != 0) return status_ = ErrnoStatus(errno, "fsync of", target_);
+  if (::close(fd_) != 0) status_ = ErrnoStatus(errno, "closing", target_);
+  fd_ = -1;
+  return status_;
+}
+
 absl::Status AtomicFileWriter::Commit() { return CommitAs(target_); }
 
 absl::Status AtomicFileWriter::CommitAs(const fs::path& path) {
-  if (!status_.ok()) return status_;
-  if (fd_ < 0) return absl::FailedPreconditionError("already committed");
-  if (::fsync(fd_) != 0) return status_ = ErrnoStatus(errno, "fsync of", path);
-  if (::close(fd_) != 0) status_ = ErrnoStatus(errno, "closing", path);
-  fd_ = -1;
-  if (status_.ok() && ::rename(temp_.c_str(), path.c_str()) != 0) {
-    status_ = ErrnoStatus(errno, "renaming to", path);
+  ATELIER_RETURN_IF_ERROR(Sync());
+  if (::rename(temp_.c_str(), path.c_str()) != 0) {
+    return status_ = ErrnoStatus(errno, "renaming to", path);
   }
-  if (!status_.ok()) {
-    ::unlink(temp_.c_str());
-    return status_;
-  }
+  temp_.clear();
   status_ = SyncDirectory(ParentOf(path));
-  if (status_.ok()) {
-    status_ = absl::FailedPreconditionError("already committed");
-    return absl::OkStatus();
-  }
-  return status_;
+  if (!status_.ok()) return status_;
+  status_ = absl::FailedPreconditionError("already committed");
+  return absl::OkStatus();
 }
 
 absl::Status SyncDirectory(const fs::path& dir) {

@@ -38,6 +38,9 @@ class AtomicFileWriter {
   AtomicFileWriter& operator=(const AtomicFileWriter&) = delete;
 
   absl::Status Append(std::string_view bytes);
+  // Makes the bytes durable, so that Commit() has only their name left to do. Nothing can be
+  // appended any more.
+  absl::Status Sync();
   absl::Status Commit();
   // As Commit(), but to another name in the same file system (content-addressed stores).
   absl::Status CommitAs(const std::filesystem::path& path);
@@ -45,8 +48,8 @@ class AtomicFileWriter {
  private:
   AtomicFileWriter(std::filesystem::path target, std::filesystem::path temp, int fd);
   std::filesystem::path target_;
-  std::filesystem::path temp_;
-  int fd_;
+  std::filesystem::path temp_;  // empty once it has its name
+  int fd_;                      // -1: synced
   absl::Status status_;
 };
 

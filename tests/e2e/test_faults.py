@@ -214,6 +214,31 @@ class Faults(unittest.TestCase):
         self.assertLessEqual(max(syncs.values()), PER_THREAD)
 
     @unittest.skipUnless(can_trace(), "no strace here, or it may not trace")
+    def test_what_was_there_at_the_start_is_durable_before_it_is_called_stored(self):
+        # As if the coordinator before had been killed between each file's rename and its folder's sync.
+        folder = self.folder / "stored"
+        shutil.copytree(self.folder / "undisturbed" / "state", folder / "state")
+        trace = folder / "strace.log"
+        with cluster.Cluster(folder, self.pictures, state=folder / "state") as fleet:
+            fleet.add_trainer("trainer")
+            fleet.coordinator.terminate()
+            fleet.coordinator.wrapper = strace(trace, "fsync,utimensat")
+            fleet.coordinator.start()
+            wait_for_coordinator(fleet)
+            self.check_end(fleet, fleet.start_train("--out", folder / "run", *TRAIN), "stored")
+        calls = traced_calls(trace.read_text(errors="replace"))
+        durable, waited = set(), 0
+        for number, (thread, call) in enumerate(calls):
+            if synced := re.match(r"fsync\(\d+<([^>]+)>\) += 0", call):
+                durable.add(synced.group(1))
+            touched = re.match(r'utimensat\(AT_FDCWD[^,]*, "([^"]+)/[0-9a-f]{64}", [^)]*\) += 0', call)
+            if touched and touched.group(1) not in durable:
+                following = next((later for other, later in calls[number + 1:] if other == thread), "nothing")
+                self.assertRegex(following, rf"^fsync\(\d+<{re.escape(touched.group(1))}>\) += 0")
+                waited += 1
+        self.assertGreater(waited, 0, "nothing that was there was uploaded again")
+
+    @unittest.skipUnless(can_trace(), "no strace here, or it may not trace")
     def test_a_failing_fsync_acknowledges_nothing_that_is_lost(self):
         # Files and folders alone, too: the database has the first syncs (fdatasync), and where one fails the coordinator
         # has ended before it comes to those.

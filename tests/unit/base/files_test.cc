@@ -53,6 +53,25 @@ TEST(AtomicFileWriter, CommitAsChoosesTheNameAtTheEnd) {
   EXPECT_EQ(FilesIn(dir.path()), 1);
 }
 
+TEST(AtomicFileWriter, SyncedItHasItsBytesAndNoNameYet) {
+  TempDir dir;
+  const auto path = dir.path() / "a";
+  {
+    ASSERT_OK_AND_ASSIGN(auto dropped, AtomicFileWriter::Create(path));
+    ASSERT_THAT(dropped->Append("x"), IsOk());
+    ASSERT_THAT(dropped->Sync(), IsOk());
+  }
+  EXPECT_EQ(FilesIn(dir.path()), 0);
+  ASSERT_OK_AND_ASSIGN(auto writer, AtomicFileWriter::Create(path));
+  ASSERT_THAT(writer->Append("bytes"), IsOk());
+  ASSERT_THAT(writer->Sync(), IsOk());
+  EXPECT_FALSE(std::filesystem::exists(path));
+  EXPECT_THAT(writer->Append("more"), StatusIs(absl::StatusCode::kFailedPrecondition));
+  EXPECT_THAT(writer->Commit(), IsOk());
+  EXPECT_THAT(ReadFile(path), IsOkAndHolds("bytes"));
+  EXPECT_EQ(FilesIn(dir.path()), 1);
+}
+
 TEST(ReadFile, RefusesTooMuchAndWhatIsNoFile) {
   TempDir dir;
   ASSERT_THAT(WriteFileAtomically(dir.path() / "a", "12345"), IsOk());
