@@ -210,6 +210,10 @@ absl::Status RunExecutor::Grant(const GrantLease& grant) {
 absl::Status RunExecutor::Finish(const std::string& run_id) {
   const absl::StatusOr<PublishedRun> published =
       PreparePublication(running_.at(run_id), artifacts_);
+  // These say nothing of the results (no free descriptor, say): the next tick tries again.
+  if (absl::IsResourceExhausted(published.status()) || absl::IsUnavailable(published.status())) {
+    return published.status();
+  }
   if (!published.ok()) {
     return CloseRun(run_id, v1::RUN_FAILED,
                     absl::StrCat("the ensemble cannot be scored: ", published.status().message()));

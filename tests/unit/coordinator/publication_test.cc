@@ -195,6 +195,19 @@ TEST_F(PublicationTest, ADamagedProbabilityArtifactFailsTheRunAndResumePublishes
   EXPECT_EQ(GetRun().state(), v1::RUN_DONE);
 }
 
+TEST_F(PublicationTest, ResultsThatCannotBeReadNowArePublishedOnceTheyCan) {
+  ASSERT_THAT(executor_->FinishTask(MakeDone(SubmitAndGrant(), 0.5)), IsOk());
+  for (const absl::Status& now : {absl::ResourceExhaustedError("too many open files"),
+                                  absl::UnavailableError("the disk is away")}) {
+    artifacts_->FailOpens(now);
+    EXPECT_LT(executor_->Tick(), clock_.Now() + std::chrono::seconds(5)) << "tries again";
+    EXPECT_EQ(GetRun().state(), v1::RUN_RUNNING) << now;
+  }
+  artifacts_->FailOpens(absl::OkStatus());
+  executor_->Tick();
+  EXPECT_EQ(GetRun().state(), v1::RUN_DONE);
+}
+
 // What a trainer uploaded is checked before it is scored, so that the run ends (P8).
 TEST_F(PublicationTest, ProbabilitiesOfAnotherNumberOfClassesFailTheRun) {
   const std::vector<ensemble::Probabilities> uploads = {
