@@ -9,9 +9,6 @@
 namespace atelier::coordinator {
 namespace {
 
-// Checkpoints of a task that are kept.
-constexpr size_t kKeptCheckpoints = 2;
-
 std::string ResultOwner(const TaskKey& key) {
   return absl::StrCat("result/", key.run_id, "/", key.member, "/", key.stage);
 }
@@ -156,86 +153,6 @@ absl::StatusOr<v1::Task*> RunExecutor::FencedTask(RunChange& change, const v1::L
                                            " is not the current one; stop the task"));
   }
   return task;
-}
-
-absl::Status RunExecutor::ApplyCheckpoint(RunChange& change, Transaction& transaction,
-                                          const v1::CommitCheckpointRequest& request) {
-  const TaskKey key = KeyOf(request.lease());
-  ATELIER_ASSIGN_OR_RETURN(v1::Task* const task, FencedTask(change, request.lease()));
-  if (request.digest().empty()) return absl::InvalidArgumentError("digest is missing");
-  if (Before(request.cursor(), task->checkpoint_cursor())) {
-    return absl::InvalidArgumentError("the checkpoint is behind the last one committed");
-  }
-  ATELIER_RETURN_IF_ERROR(CheckStored({request.digest(), request.best_weights_digest()}));
-  for (const v1::AppliedStep& step : request.applied()) {
-    ATELIER_RETURN_IF_ERROR(transaction.AddAppliedStep(key, request.lease().epoch(), step));
-  }
-  ATELIER_ASSIGN_OR_RETURN(std::vector<CheckpointRow> rows, transaction.ListCheckpoints(key));
-  const CheckpointRow added{rows.empty() ? 1 : rows.front().sequence + 1, request.digest(),
-                            request.best_weights_digest(), request.cursor()};
-  ATELIER_RETURN_IF_ERROR(transaction.AddCheckpoint(key, added));
-  const std::string owner = CheckpointOwner(key, added.sequence);
-  ATELIER_RETURN_IF_ERROR(transaction.AddReference(added.digest, owner));
-  ATELIER_RETURN_IF_ERROR(transaction.AddReference(added.best_weights_digest, owner));
-  for (size_t i = kKeptCheckpoints - 1; i < rows.size(); ++i) {
-    ATELIER_RETURN_IF_ERROR(RemoveCheckpoint(change, transaction, key, rows[i]));
-  }
-  *task->mutable_checkpoint_cursor() = request.cursor();
-  task->set_checkpoint_digest(request.digest());
-  if (!task->has_environment()) *task->mutable_environment() = request.environment();
-  return absl::OkStatus();
-}
-
-absl::Status RunExecutor::CommitCheckpoint(const v1::CommitCheckpointRequest& request) {
-  MutexLock lock(mutex_);
-  std::string response;
-  const absl::Status status =
-      Mutate(request.lease().run_id(),
-             [&](RunChange& change, Transaction& transaction) ABSL_NO_THREAD_SAFETY_ANALYSIS {
-               return Idempotent(transaction, request.request_id(), request, &response,
-                                 [&]() ABSL_NO_THREAD_SAFETY_ANALYSIS {
-                                   return ApplyCheckpoint(change, transaction, request);
-                                 });
-             });
-  if (status.ok()) {
-    ++checkpoints_;
-    fleet_.Renew(request.lease(), clock_.Now() + options_.lease_ttl);
-  }
-  return status;
-}
-
-bool RunExecutor::IsDamaged(const std::string& digest) {
-  // Other errors, such as no free descriptor, say nothing of the bytes.
-  const auto is_damage = [](const absl::Status& status) {
-    return absl::IsDataLoss(status) || absl::IsNotFound(status);
-  };
-  const auto reader = artifacts_.Open(digest);
-  if (!reader.ok()) return is_damage(reader.status());
-  while (true) {
-    const auto piece = (*reader)->Read(size_t{1} << 20);
-    if (!piece.ok()) return is_damage(piece.status());
-    if (piece->empty()) return false;
-  }
-}
-
-absl::Status RunExecutor::DropDamagedCheckpoint(RunChange& change, Transaction& transaction,
-                                                const TaskKey& key, v1::Task& task, int64_t now) {
-  ATELIER_ASSIGN_OR_RETURN(const std::vector<CheckpointRow> rows, transaction.ListCheckpoints(key));
-  task.clear_checkpoint_digest();
-  task.clear_checkpoint_cursor();
-  for (const CheckpointRow& row : rows) {
-    if (row.cursor.epoch() >= 0 && !IsDamaged(row.digest)) {
-      task.set_checkpoint_digest(row.digest);
-      *task.mutable_checkpoint_cursor() = row.cursor;
-      break;
-    }
-    ATELIER_RETURN_IF_ERROR(RemoveCheckpoint(change, transaction, key, row));
-  }
-  ATELIER_RETURN_IF_ERROR(transaction.RemoveAppliedFrom(key, task.checkpoint_cursor()));
-  change.AddTaskEvent(
-      task, "the last checkpoint is damaged; going back to " + Position(task.checkpoint_cursor()),
-      now);
-  return absl::OkStatus();
 }
 
 absl::Status RunExecutor::ApplyFinish(RunChange& change, Transaction& transaction,
