@@ -61,6 +61,32 @@ inline std::string CheckpointOwner(const TaskKey& key, int64_t sequence) {
          std::to_string(sequence);
 }
 
+// Whose references keep what a task ended with.
+inline std::string ResultOwner(const TaskKey& key) {
+  return "result/" + key.run_id + "/" + key.member + "/" + key.stage;
+}
+
+// The artifacts of a result.
+inline std::vector<std::string> DigestsOf(const v1::TaskResult& result) {
+  std::vector<std::string> digests = {result.weights_digest(), result.final_weights_digest(),
+                                      result.validation_probabilities_digest(),
+                                      result.test_probabilities_digest(),
+                                      result.validation_labels_digest()};
+  std::erase(digests, "");
+  return digests;
+}
+
+// The member's task of the stage before; nullptr for the first.
+inline const v1::Task* StageBefore(const RunRecord& record, const v1::Task& task) {
+  const v1::Task* before = nullptr;
+  for (const v1::Task& other : record.tasks) {
+    if (other.member() != task.member()) continue;
+    if (other.stage() == task.stage()) break;
+    before = &other;
+  }
+  return before;
+}
+
 // Forgets a checkpoint; its artifacts go after the commit, unless something else needs them.
 inline absl::Status RemoveCheckpoint(RunChange& change, Transaction& transaction,
                                      const TaskKey& key, const CheckpointRow& row) {

@@ -126,6 +126,10 @@ class RunExecutor {
   absl::Status ApplyFinish(RunChange& change, Transaction& transaction,
                            const v1::FinishTaskRequest& request)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Status ApplyDone(RunChange& change, Transaction& transaction,
+                         const v1::FinishTaskRequest& request, v1::Task& task, int64_t now);
+  absl::Status ApplyFailure(RunChange& change, Transaction& transaction,
+                            const v1::FinishTaskRequest& request, v1::Task& task, int64_t now);
 
   Snapshot TakeSnapshot() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status Apply(const Action& action) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -139,9 +143,15 @@ class RunExecutor {
   absl::Status CloseRun(const std::string& run_id, v1::RunState state, const std::string& text)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   bool IsDamaged(const std::string& digest);
-  // P5: goes back to the newest older checkpoint that can be read, else to the start.
-  absl::Status DropDamagedCheckpoint(RunChange& change, Transaction& transaction,
-                                     const TaskKey& key, v1::Task& task, int64_t now);
+  // It, or the best weights that a training that goes on from it needs at its end.
+  bool IsDamaged(const CheckpointRow& row);
+  // P5, after a failure: when what the task began from cannot be read, it goes back to the newest
+  // checkpoint that can, else to the start, and the failure is not final; when it began from the
+  // weights of the stage before, that stage does.
+  absl::Status LeaveDamage(RunChange& change, Transaction& transaction, v1::Task& task,
+                           int64_t now);
+  absl::Status DropDamagedCheckpoints(RunChange& change, Transaction& transaction, v1::Task& task,
+                                      int64_t now);
   absl::Status StartingPoint(const RunRecord& record, const v1::Task& task,
                              v1::Assignment& assignment);
   absl::StatusOr<v1::Run> RunWithTasks(const std::string& run_id)

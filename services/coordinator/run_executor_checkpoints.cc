@@ -72,13 +72,42 @@ bool RunExecutor::IsDamaged(const std::string& digest) {
   }
 }
 
-absl::Status RunExecutor::DropDamagedCheckpoint(RunChange& change, Transaction& transaction,
-                                                const TaskKey& key, v1::Task& task, int64_t now) {
+bool RunExecutor::IsDamaged(const CheckpointRow& row) {
+  return IsDamaged(row.digest) ||
+         (!row.best_weights_digest.empty() && IsDamaged(row.best_weights_digest));
+}
+
+absl::Status RunExecutor::LeaveDamage(RunChange& change, Transaction& transaction, v1::Task& task,
+                                      int64_t now) {
+  if (!task.checkpoint_digest().empty()) {
+    return DropDamagedCheckpoints(change, transaction, task, now);
+  }
+  const v1::Task* const before = StageBefore(change.record, task);
+  if (before == nullptr || !IsDamaged(before->result().weights_digest())) return absl::OkStatus();
+  task.set_error_final(false);
+  v1::Task& again = *change.Edit(before->member(), before->stage());
+  const TaskKey key{change.record.run.run_id(), again.member(), again.stage()};
+  ATELIER_RETURN_IF_ERROR(transaction.RemoveReferences(ResultOwner(key)));
+  for (const std::string& digest : DigestsOf(again.result())) {
+    change.maybe_unreferenced.push_back(digest);
+  }
+  ATELIER_RETURN_IF_ERROR(transaction.RemoveAppliedFrom(key, again.checkpoint_cursor()));
+  again.clear_result();
+  again.set_state(v1::TASK_WAITING);
+  change.AddTaskEvent(again, "its weights are damaged; training them again", now);
+  return DropDamagedCheckpoints(change, transaction, again, now);
+}
+
+absl::Status RunExecutor::DropDamagedCheckpoints(RunChange& change, Transaction& transaction,
+                                                 v1::Task& task, int64_t now) {
+  const TaskKey key{change.record.run.run_id(), task.member(), task.stage()};
   ATELIER_ASSIGN_OR_RETURN(const std::vector<CheckpointRow> rows, transaction.ListCheckpoints(key));
+  if (rows.empty() || !IsDamaged(rows.front())) return absl::OkStatus();
+  task.set_error_final(false);
   task.clear_checkpoint_digest();
   task.clear_checkpoint_cursor();
   for (const CheckpointRow& row : rows) {
-    if (row.cursor.epoch() >= 0 && !IsDamaged(row.digest)) {
+    if (row.cursor.epoch() >= 0 && !IsDamaged(row)) {
       task.set_checkpoint_digest(row.digest);
       *task.mutable_checkpoint_cursor() = row.cursor;
       break;

@@ -9,10 +9,6 @@
 namespace atelier::coordinator {
 namespace {
 
-std::string ResultOwner(const TaskKey& key) {
-  return absl::StrCat("result/", key.run_id, "/", key.member, "/", key.stage);
-}
-
 v1::CoordinatorMessage StopMessage(const v1::Lease& lease, std::string_view reason) {
   v1::CoordinatorMessage message;
   *message.mutable_cancel()->mutable_lease() = lease;
@@ -155,9 +151,44 @@ absl::StatusOr<v1::Task*> RunExecutor::FencedTask(RunChange& change, const v1::L
   return task;
 }
 
+absl::Status RunExecutor::ApplyDone(RunChange& change, Transaction& transaction,
+                                    const v1::FinishTaskRequest& request, v1::Task& task,
+                                    int64_t now) {
+  const TaskKey key = KeyOf(request.lease());
+  if (request.result().weights_digest().empty()) {
+    return absl::InvalidArgumentError("result.weights_digest is missing");
+  }
+  const std::vector<std::string> digests = DigestsOf(request.result());
+  ATELIER_RETURN_IF_ERROR(CheckStored(digests));
+  for (const std::string& digest : digests) {
+    ATELIER_RETURN_IF_ERROR(transaction.AddReference(digest, ResultOwner(key)));
+  }
+  for (const v1::AppliedStep& step : request.applied()) {
+    ATELIER_RETURN_IF_ERROR(transaction.AddAppliedStep(key, request.lease().epoch(), step));
+  }
+  *task.mutable_result() = request.result();
+  task.set_state(v1::TASK_DONE);
+  task.clear_error();
+  change.AddTaskEvent(task, "done", now);
+  return absl::OkStatus();
+}
+
+absl::Status RunExecutor::ApplyFailure(RunChange& change, Transaction& transaction,
+                                       const v1::FinishTaskRequest& request, v1::Task& task,
+                                       int64_t now) {
+  task.set_state(v1::TASK_WAITING);
+  task.set_error(request.error());
+  task.set_error_final(!request.retryable());
+  task.set_not_before_unix_ms(now + BackoffAfter(FruitlessAttempts(task)).count());
+  change.AddTaskEvent(
+      task, absl::StrCat("attempt ", task.attempts_size(), " failed: ", request.error()), now);
+  // Reading a checkpoint takes its time: an attempt that got on, and may again, is no reason to.
+  if (request.retryable() && FruitlessAttempts(task) == 0) return absl::OkStatus();
+  return LeaveDamage(change, transaction, task, now);
+}
+
 absl::Status RunExecutor::ApplyFinish(RunChange& change, Transaction& transaction,
                                       const v1::FinishTaskRequest& request) {
-  const TaskKey key = KeyOf(request.lease());
   const int64_t now = UnixMillis(clock_.WallNow());
   ATELIER_ASSIGN_OR_RETURN(v1::Task* const task, FencedTask(change, request.lease()));
   v1::Attempt& attempt = *RunningAttempt(*task);
@@ -165,45 +196,12 @@ absl::Status RunExecutor::ApplyFinish(RunChange& change, Transaction& transactio
   attempt.set_ended_unix_ms(now);
   attempt.set_error(request.error());
   switch (request.end()) {
-    case v1::FinishTaskRequest::DONE: {
-      const v1::TaskResult& result = request.result();
-      if (result.weights_digest().empty()) {
-        return absl::InvalidArgumentError("result.weights_digest is missing");
-      }
-      const std::vector<std::string> digests = {
-          result.weights_digest(), result.final_weights_digest(),
-          result.validation_probabilities_digest(), result.test_probabilities_digest(),
-          result.validation_labels_digest()};
-      ATELIER_RETURN_IF_ERROR(CheckStored(digests));
-      for (const std::string& digest : digests) {
-        ATELIER_RETURN_IF_ERROR(transaction.AddReference(digest, ResultOwner(key)));
-      }
-      for (const v1::AppliedStep& step : request.applied()) {
-        ATELIER_RETURN_IF_ERROR(transaction.AddAppliedStep(key, request.lease().epoch(), step));
-      }
-      *task->mutable_result() = result;
+    case v1::FinishTaskRequest::DONE:
       attempt.set_end_kind(v1::ATTEMPT_DONE);
-      task->set_state(v1::TASK_DONE);
-      task->clear_error();
-      change.AddTaskEvent(*task, "done", now);
-      return absl::OkStatus();
-    }
+      return ApplyDone(change, transaction, request, *task, now);
     case v1::FinishTaskRequest::FAILED:
       attempt.set_end_kind(v1::ATTEMPT_FAILED);
-      task->set_state(v1::TASK_WAITING);
-      task->set_error(request.error());
-      task->set_error_final(!request.retryable());
-      task->set_not_before_unix_ms(now + BackoffAfter(FruitlessAttempts(*task)).count());
-      change.AddTaskEvent(
-          *task, absl::StrCat("attempt ", task->attempts_size(), " failed: ", request.error()),
-          now);
-      // Reading a checkpoint takes its time: only an attempt that got nowhere gives a reason to.
-      if (FruitlessAttempts(*task) > 0 && !task->checkpoint_digest().empty() &&
-          IsDamaged(task->checkpoint_digest())) {
-        task->set_error_final(false);
-        return DropDamagedCheckpoint(change, transaction, key, *task, now);
-      }
-      return absl::OkStatus();
+      return ApplyFailure(change, transaction, request, *task, now);
     case v1::FinishTaskRequest::RELEASED:
     case v1::FinishTaskRequest::CANCELLED:
       attempt.set_end_kind(v1::ATTEMPT_CANCELLED);

@@ -154,13 +154,7 @@ absl::Status RunExecutor::StartingPoint(const RunRecord& record, const v1::Task&
     assignment.set_checkpoint_digest(task.checkpoint_digest());
     return absl::OkStatus();
   }
-  const v1::Task* before = nullptr;
-  for (const v1::Task& other : record.tasks) {
-    if (other.member() != task.member()) continue;
-    if (other.stage() == task.stage()) break;
-    before = &other;
-  }
-  if (before != nullptr) {
+  if (const v1::Task* const before = StageBefore(record, task)) {
     assignment.set_initial_weights_digest(before->result().weights_digest());
     assignment.set_initial_weights_have_head(true);
   } else {

@@ -8,7 +8,17 @@ using ::atelier::testing::IsOk;
 using ::atelier::testing::StatusIs;
 using ::testing::HasSubstr;
 
-using RunExecutorCheckpointsTest = ExecutorTest;
+class RunExecutorCheckpointsTest : public ExecutorTest {
+ protected:
+  // Commits the steps of epoch 0 from `first` to before `step`, with the best weights so far.
+  std::string CommitWithBest(const v1::Lease& lease, int first, int step, const std::string& best) {
+    v1::CommitCheckpointRequest request = MakeCheckpoint(lease, 0, step);
+    for (int i = first; i < step; ++i) request.add_applied()->set_step(i);
+    request.set_best_weights_digest(Put(best));
+    EXPECT_THAT(executor_->CommitCheckpoint(request), IsOk());
+    return request.digest();
+  }
+};
 
 TEST_F(RunExecutorCheckpointsTest, TheNewestTwoCheckpointsAreKept) {
   const v1::Lease lease = SubmitAndGrant();
@@ -115,6 +125,50 @@ TEST_F(RunExecutorCheckpointsTest, ACheckpointThatCannotBeOpenedNowIsNoDamagedOn
   EXPECT_EQ(next->checkpoint_digest(), last);
 }
 
+// The attempt got on, to its end, and failed for good where it scores them.
+TEST_F(RunExecutorCheckpointsTest, DamagedBestWeightsFallBackToTheCheckpointBefore) {
+  const v1::Lease lease = SubmitAndGrant();
+  const std::string good = CommitWithBest(lease, 0, 10, "w1");
+  CommitWithBest(lease, 10, 20, "w2");
+  ASSERT_THAT(artifacts_->Delete(Sha256Hex("w2")), IsOk());
+  ASSERT_THAT(executor_->FinishTask(MakeFailure(lease, "DATA_LOSS: damaged", false)), IsOk());
+  Pass(std::chrono::seconds(2), {"t1"});
+  const auto next = Assigned("t1");
+  ASSERT_TRUE(next.has_value());
+  EXPECT_EQ(next->checkpoint_digest(), good);
+  CommitWithBest(next->lease(), 10, 20, "w2");
+}
+
+TEST_F(RunExecutorCheckpointsTest, AFailureForGoodIsOneWhenNothingIsDamaged) {
+  const v1::Lease lease = SubmitAndGrant();
+  CommitWithBest(lease, 0, 10, "w1");
+  ASSERT_THAT(executor_->FinishTask(MakeFailure(lease, "the loss is no number", false)), IsOk());
+  executor_->Tick();
+  EXPECT_EQ(GetTask().state(), v1::TASK_FAILED);
+}
+
+TEST_F(RunExecutorCheckpointsTest, AStageWhoseWeightsAreDamagedIsTrainedAgainFromItsCheckpoint) {
+  const v1::Lease lease = SubmitAndGrant(MakePlan({"a"}, {"train", "retrain"}));
+  const std::string good = CommitWithBest(lease, 0, 10, "w1");
+  CommitWithBest(lease, 10, 20, "weights a/train");
+  const v1::FinishTaskRequest done = MakeDone(lease, 0.5);
+  ASSERT_THAT(executor_->FinishTask(done), IsOk());
+  Pass(std::chrono::seconds(2), {"t1"});
+  const v1::Assignment second = Assigned("t1").value();
+  ASSERT_EQ(second.initial_weights_digest(), done.result().weights_digest());
+  ASSERT_THAT(artifacts_->Delete(done.result().weights_digest()), IsOk());
+  ASSERT_THAT(executor_->FinishTask(MakeFailure(second.lease(), "DATA_LOSS: damaged", false)),
+              IsOk());
+  Pass(std::chrono::seconds(2), {"t1"});
+  const v1::Assignment again = Assigned("t1").value();
+  EXPECT_EQ(again.lease().stage(), "train");
+  EXPECT_EQ(again.checkpoint_digest(), good);
+  CommitWithBest(again.lease(), 10, 20, "weights a/train");
+  ASSERT_THAT(executor_->FinishTask(MakeDone(again.lease(), 0.5)), IsOk());
+  FinishAll([&](const v1::Lease& waiting) { return MakeDone(waiting, 0.5); });
+  EXPECT_EQ(GetRun().state(), v1::RUN_DONE);
+}
+
 TEST_F(RunExecutorCheckpointsTest, WithNoCheckpointLeftTheTaskStartsAtItsBeginning) {
   const v1::Lease lease = SubmitAndGrant();
   ASSERT_THAT(artifacts_->Delete(Commit(lease, 0, 10)), IsOk());
@@ -128,5 +182,6 @@ TEST_F(RunExecutorCheckpointsTest, WithNoCheckpointLeftTheTaskStartsAtItsBeginni
   EXPECT_EQ(next->checkpoint_digest(), "");
   EXPECT_EQ(GetTask().attempts(2).start().step(), 0);
 }
+
 }  // namespace
 }  // namespace atelier::coordinator
