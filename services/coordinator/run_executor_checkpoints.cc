@@ -10,6 +10,30 @@ namespace {
 // Checkpoints of a task that are kept.
 constexpr size_t kKeptCheckpoints = 2;
 
+bool SameCheckpoint(const CheckpointRow& row, const v1::CommitCheckpointRequest& request) {
+  return row.digest == request.digest() &&
+         row.best_weights_digest == request.best_weights_digest() &&
+         row.cursor.epoch() == request.cursor().epoch() &&
+         row.cursor.step() == request.cursor().step();
+}
+
+absl::Status KeepCheckpoint(RunChange& change, Transaction& transaction, const TaskKey& key,
+                            const v1::CommitCheckpointRequest& request) {
+  ATELIER_ASSIGN_OR_RETURN(const std::vector<CheckpointRow> rows, transaction.ListCheckpoints(key));
+  // A drain right after a save commits the same file again: it is no second one to fall back to.
+  if (!rows.empty() && SameCheckpoint(rows.front(), request)) return absl::OkStatus();
+  const CheckpointRow added{rows.empty() ? 1 : rows.front().sequence + 1, request.digest(),
+                            request.best_weights_digest(), request.cursor()};
+  ATELIER_RETURN_IF_ERROR(transaction.AddCheckpoint(key, added));
+  const std::string owner = CheckpointOwner(key, added.sequence);
+  ATELIER_RETURN_IF_ERROR(transaction.AddReference(added.digest, owner));
+  ATELIER_RETURN_IF_ERROR(transaction.AddReference(added.best_weights_digest, owner));
+  for (size_t i = kKeptCheckpoints - 1; i < rows.size(); ++i) {
+    ATELIER_RETURN_IF_ERROR(RemoveCheckpoint(change, transaction, key, rows[i]));
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::Status RunExecutor::ApplyCheckpoint(RunChange& change, Transaction& transaction,
@@ -24,16 +48,7 @@ absl::Status RunExecutor::ApplyCheckpoint(RunChange& change, Transaction& transa
   for (const v1::AppliedStep& step : request.applied()) {
     ATELIER_RETURN_IF_ERROR(transaction.AddAppliedStep(key, request.lease().epoch(), step));
   }
-  ATELIER_ASSIGN_OR_RETURN(std::vector<CheckpointRow> rows, transaction.ListCheckpoints(key));
-  const CheckpointRow added{rows.empty() ? 1 : rows.front().sequence + 1, request.digest(),
-                            request.best_weights_digest(), request.cursor()};
-  ATELIER_RETURN_IF_ERROR(transaction.AddCheckpoint(key, added));
-  const std::string owner = CheckpointOwner(key, added.sequence);
-  ATELIER_RETURN_IF_ERROR(transaction.AddReference(added.digest, owner));
-  ATELIER_RETURN_IF_ERROR(transaction.AddReference(added.best_weights_digest, owner));
-  for (size_t i = kKeptCheckpoints - 1; i < rows.size(); ++i) {
-    ATELIER_RETURN_IF_ERROR(RemoveCheckpoint(change, transaction, key, rows[i]));
-  }
+  ATELIER_RETURN_IF_ERROR(KeepCheckpoint(change, transaction, key, request));
   *task->mutable_checkpoint_cursor() = request.cursor();
   task->set_checkpoint_digest(request.digest());
   if (!task->has_environment()) *task->mutable_environment() = request.environment();

@@ -125,6 +125,34 @@ TEST_F(RunExecutorCheckpointsTest, ACheckpointThatCannotBeOpenedNowIsNoDamagedOn
   EXPECT_EQ(next->checkpoint_digest(), last);
 }
 
+// A drain right after a save; the other attempt is drained before its first step.
+TEST_F(RunExecutorCheckpointsTest, TheSameCheckpointAgainTakesNoOldersPlace) {
+  const v1::Lease lease = SubmitAndGrant();
+  const std::string first = Commit(lease, 0, 10);
+  v1::CommitCheckpointRequest second = MakeCheckpoint(lease, 0, 20, "c2");
+  second.add_applied()->set_step(10);
+  ASSERT_THAT(executor_->CommitCheckpoint(second), IsOk());
+  v1::CommitCheckpointRequest again = MakeCheckpoint(lease, 0, 20, "c2");
+  again.add_applied()->set_step(11);
+  ASSERT_THAT(executor_->CommitCheckpoint(again), IsOk());
+  Connect("t2");
+  Pass(kTtl, {"t2"});
+  const v1::Lease later = Assigned("t2").value().lease();
+  ASSERT_THAT(executor_->CommitCheckpoint(MakeCheckpoint(later, 0, 20, "c2")), IsOk());
+  EXPECT_TRUE(IsStored(first));
+  // The ledger of such a commit counts.
+  v1::CommitCheckpointRequest twice = MakeCheckpoint(later, 0, 21);
+  twice.add_applied()->set_step(11);
+  EXPECT_THAT(executor_->CommitCheckpoint(twice), StatusIs(absl::StatusCode::kFailedPrecondition));
+
+  ASSERT_THAT(artifacts_->Delete(second.digest()), IsOk());
+  ASSERT_THAT(executor_->FinishTask(MakeFailure(later, "DATA_LOSS: damaged", false)), IsOk());
+  Pass(std::chrono::seconds(2), {"t2"});
+  const auto next = Assigned("t2");
+  ASSERT_TRUE(next.has_value());
+  EXPECT_EQ(next->checkpoint_digest(), first);
+}
+
 // The attempt got on, to its end, and failed for good where it scores them.
 TEST_F(RunExecutorCheckpointsTest, DamagedBestWeightsFallBackToTheCheckpointBefore) {
   const v1::Lease lease = SubmitAndGrant();
