@@ -17,6 +17,13 @@ bool Exhausted(const RunView& run, const TaskView& task) {
   return task.last_error_final || task.fruitless_attempts >= run.max_attempts;
 }
 
+// What is left of the task's back-off.
+std::chrono::milliseconds Pause(const Snapshot& snapshot, const TaskView& task) {
+  const std::chrono::milliseconds left(task.not_before_unix_ms - snapshot.now_unix_ms);
+  return left > kMaxBackoff ? std::chrono::milliseconds(0)
+                            : std::max(left, std::chrono::milliseconds(0));
+}
+
 // The stage before is done, so its weights are there to start from.
 bool Ready(const RunView& run, const TaskView& task) {
   for (const TaskView& other : run.tasks) {
@@ -75,8 +82,7 @@ std::vector<Action> Decide(const Snapshot& snapshot) {
         actions.push_back(FailTask{task.key, task.last_error});
         continue;
       }
-      if (!snapshot.data_service_there || task.not_before_unix_ms > snapshot.now_unix_ms ||
-          !Ready(run, task)) {
+      if (!snapshot.data_service_there || Pause(snapshot, task).count() > 0 || !Ready(run, task)) {
         continue;
       }
       for (const TrainerView& trainer : snapshot.trainers) {
@@ -100,9 +106,8 @@ SteadyTime NextDeadline(const Snapshot& snapshot) {
     for (const TaskView& task : run.tasks) {
       if (task.state == v1::TASK_RUNNING) {
         next = std::min(next, task.lease_deadline);
-      } else if (task.state == v1::TASK_WAITING && task.not_before_unix_ms > snapshot.now_unix_ms) {
-        next = std::min(next, snapshot.now + std::chrono::milliseconds(task.not_before_unix_ms -
-                                                                       snapshot.now_unix_ms));
+      } else if (task.state == v1::TASK_WAITING && Pause(snapshot, task).count() > 0) {
+        next = std::min(next, snapshot.now + Pause(snapshot, task));
       }
     }
   }
@@ -126,7 +131,7 @@ std::chrono::milliseconds BackoffAfter(int fruitless_attempts) {
   if (fruitless_attempts <= 1) return std::chrono::milliseconds(0);
   const int doublings = std::min(fruitless_attempts - 2, 6);
   return std::min<std::chrono::milliseconds>(std::chrono::seconds(int64_t{1} << doublings),
-                                             std::chrono::seconds(60));
+                                             kMaxBackoff);
 }
 
 }  // namespace atelier::coordinator

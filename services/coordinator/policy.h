@@ -19,6 +19,7 @@ struct TaskView {
   std::string backbone;
   int stage_index = 0;
   v1::TaskState state = v1::TASK_WAITING;
+  // By the wall clock. Further off than kMaxBackoff it counts as over: the clock was set back.
   int64_t not_before_unix_ms = 0;
   // Attempts in a row, up to now, that ended without moving the checkpoint on.
   int fruitless_attempts = 0;
@@ -85,7 +86,10 @@ SteadyTime NextDeadline(const Snapshot& snapshot);
 // Trailing attempts of `task` that were lost or failed without a checkpoint of their own.
 int FruitlessAttempts(const v1::Task& task);
 
-// Pause before attempt n + 1 after n fruitless ones: none after the first, then 1, 2, 4, … 60 s.
+inline constexpr std::chrono::seconds kMaxBackoff{60};
+
+// Pause before attempt n + 1 after n fruitless ones: none after the first, then 1, 2, 4, …
+// kMaxBackoff.
 std::chrono::milliseconds BackoffAfter(int fruitless_attempts);
 
 }  // namespace atelier::coordinator

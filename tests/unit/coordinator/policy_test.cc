@@ -119,6 +119,12 @@ INSTANTIATE_TEST_SUITE_P(
         Row{"AtTheEndOfItsBackoff",
             [](Snapshot& s) { TaskOf(s, kATrain).not_before_unix_ms = kNowMs; },
             {"grant a/train to t1", "grant b/train to t2"}},
+        Row{"NotBeforeTheLongestBackoffEnds",
+            [](Snapshot& s) { TaskOf(s, kATrain).not_before_unix_ms = kNowMs + 59'000; },
+            {"grant b/train to t1"}},
+        Row{"ABackoffThatAClockSetBackMadeLongerIsOver",
+            [](Snapshot& s) { TaskOf(s, kATrain).not_before_unix_ms = kNowMs + 9 * 3'600'000; },
+            {"grant a/train to t1", "grant b/train to t2"}},
         Row{"ASecondStageOnceTheFirstIsDone",
             [](Snapshot& s) { TaskOf(s, kATrain).state = v1::TASK_DONE; },
             {"grant a/retrain to t1", "grant b/train to t2"}},
@@ -200,6 +206,8 @@ INSTANTIATE_TEST_SUITE_P(
 TEST(NextDeadline, IsTheEarliestLeaseEndOrBackoffEnd) {
   Snapshot snapshot = MakeSnapshot();
   EXPECT_EQ(NextDeadline(snapshot), SteadyTime::max());
+  TaskOf(snapshot, kBTrain).not_before_unix_ms = kNowMs + 9 * 3'600'000;
+  EXPECT_EQ(NextDeadline(snapshot), SteadyTime::max()) << "the clock was set back";
   snapshot.runs[0].tasks[kATrain] = MakeTask("a", 0, v1::TASK_RUNNING);  // in 5 s
   EXPECT_EQ(NextDeadline(snapshot), kNow + std::chrono::seconds(5));
   TaskOf(snapshot, kBTrain).not_before_unix_ms = kNowMs + 2'000;
