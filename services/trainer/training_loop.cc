@@ -20,6 +20,9 @@ namespace atelier::trainer {
 namespace {
 
 constexpr double kRateWindowSeconds = 5;
+// The ledger travels with its checkpoint, in a message of at most 4 MiB: it is saved before it has
+// outgrown one, however long the interval is.
+constexpr size_t kMaxLedgerBytes = 2 << 20;
 
 at::Generator MakeGenerator(const at::Device& device) {
   if (device.is_cpu()) return at::detail::createCPUGenerator();
@@ -103,6 +106,7 @@ absl::Status TrainingLoop::TrainOn(const v1::Batch& batch) {
   applied.set_step(batch.step());
   *applied.mutable_sample_ids() = batch.sample_ids();
   applied.set_batch_digest(batch.digest());
+  applied_bytes_ += applied.ByteSizeLong();
 
   rate_images_ += batch.size();
   const std::chrono::duration<double> since = clock_.Now() - rate_since_;
@@ -115,12 +119,19 @@ absl::Status TrainingLoop::TrainOn(const v1::Batch& batch) {
   return absl::OkStatus();
 }
 
+bool TrainingLoop::SaveIsDue() {
+  if (state_.cursor.step() >= steps_in_epoch_) return false;  // the epoch's end saves
+  if (applied_bytes_ > kMaxLedgerBytes) return true;
+  return clock_.Now() - last_save_ >= options_.checkpoint_interval && !writer_.busy();
+}
+
 absl::Status TrainingLoop::Save(bool is_best) {
   CheckpointJob job;
   job.checkpoint = state_.Snapshot(assignment_, options_.environment);
   job.applied = std::move(applied_);
   job.is_best = is_best;
   applied_.clear();
+  applied_bytes_ = 0;
   last_save_ = clock_.Now();
   return writer_.Start(std::move(job));
 }
@@ -190,10 +201,7 @@ absl::StatusOr<LoopEnd> TrainingLoop::RunEpoch() {
       ATELIER_RETURN_IF_ERROR(batch);
       if (!batch->has_value()) break;
       ATELIER_RETURN_IF_ERROR(TrainOn(**batch));
-      if (clock_.Now() - last_save_ >= options_.checkpoint_interval && !writer_.busy() &&
-          state_.cursor.step() < steps_in_epoch_) {
-        ATELIER_RETURN_IF_ERROR(Save(/*is_best=*/false));
-      }
+      if (SaveIsDue()) ATELIER_RETURN_IF_ERROR(Save(/*is_best=*/false));
     }
   }
   const std::chrono::duration<double> seconds = clock_.Now() - begun;

@@ -44,6 +44,7 @@ class TrainingLoop {
   absl::StatusOr<LoopEnd> RunEpoch();
   absl::Status TrainOn(const v1::Batch& batch);
   absl::StatusOr<bool> FinishEpoch(double seconds);  // true: stop early
+  bool SaveIsDue();
   absl::Status Save(bool is_best);
   void ReportPosition();
 
@@ -60,6 +61,7 @@ class TrainingLoop {
   nn::PixelScaling scaling_;
   at::Generator generator_;
   std::vector<v1::AppliedStep> applied_;
+  size_t applied_bytes_ = 0;
   std::chrono::steady_clock::time_point last_save_;
   std::chrono::steady_clock::time_point rate_since_;
   int64_t rate_images_ = 0;

@@ -70,6 +70,37 @@ class ScriptedSource final : public data::BatchSource {
   const std::function<void()> on_cancel_;
 };
 
+// The same with `edit` applied to each batch.
+class EditedSource final : public data::BatchSource {
+ public:
+  using Edit = std::function<void(const v1::DataPlan&, v1::Batch&)>;
+  explicit EditedSource(Edit edit) : edit_(std::move(edit)) {}
+  std::unique_ptr<data::BatchStream> Open(const v1::DataPlan& plan, int epoch, int step) override {
+    return std::make_unique<Stream>(source_.Open(plan, epoch, step),
+                                    [this, plan](v1::Batch& batch) { edit_(plan, batch); });
+  }
+
+ private:
+  class Stream final : public data::BatchStream {
+   public:
+    Stream(std::unique_ptr<data::BatchStream> stream, std::function<void(v1::Batch&)> edit)
+        : stream_(std::move(stream)), edit_(std::move(edit)) {}
+    absl::StatusOr<std::optional<v1::Batch>> Next() override {
+      auto batch = stream_->Next();
+      if (batch.ok() && batch->has_value()) edit_(**batch);
+      return batch;
+    }
+    void Cancel() override { stream_->Cancel(); }
+
+   private:
+    const std::unique_ptr<data::BatchStream> stream_;
+    const std::function<void(v1::Batch&)> edit_;
+  };
+
+  const Edit edit_;
+  ScriptedSource source_;
+};
+
 class FakeFleet final : public coordinator::FleetClient {
  public:
   std::unique_ptr<coordinator::WorkStream> OpenWork() override { return nullptr; }

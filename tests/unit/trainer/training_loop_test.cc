@@ -156,6 +156,35 @@ TEST(TrainingLoop, LabelsOfAnotherNumberOfClassesAreDataLoss) {
   }
 }
 
+// The coordinator receives no message above 4 MiB, and a task whose ledger is larger fails at every
+// attempt.
+TEST(TrainingLoop, ALedgerThatGrowsLargeIsSavedBeforeTheInterval) {
+  v1::Assignment task = Task();
+  task.mutable_stage()->set_epochs(1);
+  FakeFleet fleet;
+  FakeRegistry registry;
+  ASSERT_OK_AND_ASSIGN(TrainingState state, TrainingState::Fresh(task));
+  // 1.25 MB a step, 6.25 MB an epoch.
+  EditedSource source([](const v1::DataPlan&, v1::Batch& batch) {
+    batch.mutable_sample_ids()->Resize(250'000, 0xffffffffU);
+  });
+  StopSignal stop;
+  const StoppingClock clock(stop, 0);
+  ProgressBoard board;
+  CheckpointWriter writer(fleet, registry, task.lease(), "", [] { return false; });
+  LoopOptions options;
+  options.checkpoint_interval = std::chrono::hours(1);
+  TrainingLoop loop(task, options, state, source, writer, board, stop, clock);
+  ASSERT_THAT(loop.Run(), testing::IsOkAndHolds(LoopEnd::kFinished));
+  ASSERT_THAT(writer.Flush(), testing::IsOk());
+  int steps = 0;
+  for (const v1::CommitCheckpointRequest& commit : fleet.commits) {
+    EXPECT_LT(commit.ByteSizeLong(), size_t{4} << 20);
+    for (const v1::AppliedStep& step : commit.applied()) EXPECT_EQ(step.step(), steps++);
+  }
+  EXPECT_EQ(steps, kSteps);
+}
+
 class RegistryWithoutMemory final : public FakeRegistry {
  public:
   absl::StatusOr<std::string> PutBytes(std::string_view) override { throw std::bad_alloc(); }
