@@ -36,6 +36,13 @@ uint64_t StepSeed(uint64_t member_seed, int64_t step) {
   return (uint64_t{rng.NextUint32()} << 32) | rng.NextUint32();
 }
 
+absl::Status CheckLoss(const char* name, double value, int epoch, int step) {
+  if (std::isfinite(value)) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("the ", name, " is no number at epoch ", epoch, " step ", step,
+                   "; lower stages[].optimizer.learning_rate, or use precision: float32"));
+}
+
 LossOptions LossOf(const v1::Assignment& assignment) {
   LossOptions options;
   options.class_weights.assign(assignment.class_weights().begin(),
@@ -88,11 +95,7 @@ absl::Status TrainingLoop::TrainOn(const v1::Batch& batch) {
   const at::Tensor penalty = state_.model->L2Penalty();
   if (penalty.defined()) loss = loss + penalty;
   const double value = loss.item<double>();
-  if (!std::isfinite(value)) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("the loss is no number at epoch ", batch.epoch(), " step ", batch.step(),
-                     "; lower stages[].optimizer.learning_rate, or use precision: float32"));
-  }
+  ATELIER_RETURN_IF_ERROR(CheckLoss("loss", value, batch.epoch(), batch.step()));
   loss.backward();
   state_.optimizer->Step(LearningRate(stage, state_.callbacks, step, total));
 
@@ -160,6 +163,7 @@ absl::StatusOr<bool> TrainingLoop::FinishEpoch(double seconds) {
     // served.
     const auto score = Validate(*state_.model, batches, at::kFloat, options_.device);
     ATELIER_RETURN_IF_ERROR(score);
+    ATELIER_RETURN_IF_ERROR(CheckLoss("val_loss", score->loss, epoch, state_.cursor.step()));
     metrics.set_val_loss(score->loss);
     metrics.set_val_accuracy(score->accuracy);
     decision = OnEpochEnd(assignment_.stage(), epoch, score->loss, state_.callbacks);

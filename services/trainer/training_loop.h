@@ -34,7 +34,7 @@ class TrainingLoop {
                StopSignal& stop, const Clock& clock);
 
   // On kDrained a last checkpoint was committed. Errors: the data's (DataLoss: labels of another
-  // number of classes), the writer's, or InvalidArgument when the loss is no number.
+  // number of classes), the writer's, or InvalidArgument when the loss or val_loss is no number.
   absl::StatusOr<LoopEnd> Run();
 
   // Steps applied since the last checkpoint that was started.

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <limits>
 #include <map>
 #include <new>
 #include <utility>
@@ -154,6 +155,26 @@ TEST(TrainingLoop, LabelsOfAnotherNumberOfClassesAreDataLoss) {
     ReadAhead batches(source.Open({}, 0, 0));
     EXPECT_THAT(Validate(*state.model, batches, at::kFloat, at::kCPU), refused);
   }
+}
+
+// No weights would ever be the best, and the task would end without any.
+TEST(TrainingLoop, AValidationLossThatIsNoNumberIsTheCause) {
+  const v1::Assignment task = Task();
+  FakeFleet fleet;
+  FakeRegistry registry;
+  ASSERT_OK_AND_ASSIGN(TrainingState state, TrainingState::Fresh(task));
+  EditedSource source([](const v1::DataPlan& plan, v1::Batch& batch) {
+    if (plan.subset() != v1::VALIDATION) return;
+    batch.set_labels(0, std::numeric_limits<float>::quiet_NaN());
+  });
+  StopSignal stop;
+  const StoppingClock clock(stop, 0);
+  ProgressBoard board;
+  CheckpointWriter writer(fleet, registry, task.lease(), "", [] { return false; });
+  TrainingLoop loop(task, {}, state, source, writer, board, stop, clock);
+  EXPECT_THAT(loop.Run(), testing::StatusIs(
+                              absl::StatusCode::kInvalidArgument,
+                              ::testing::HasSubstr("the val_loss is no number at epoch 0 step 5")));
 }
 
 // The coordinator receives no message above 4 MiB, and a task whose ledger is larger fails at every
