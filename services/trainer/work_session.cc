@@ -17,7 +17,8 @@ using SteadyTime = std::chrono::steady_clock::time_point;
 constexpr std::chrono::milliseconds kProgressInterval{1'000};
 constexpr std::chrono::milliseconds kReconnectPause{300};
 constexpr std::chrono::milliseconds kDefaultTtl{15'000};
-constexpr std::chrono::milliseconds kFlushTimeout{2'000};
+// Of a coordinator that is there and stores nothing; one that is away ends the lease before.
+constexpr std::chrono::seconds kFlushTimeout{30};
 
 bool SameLease(const v1::Lease& a, const v1::Lease& b) {
   return a.run_id() == b.run_id() && a.member() == b.member() && a.stage() == b.stage() &&
@@ -114,10 +115,12 @@ class WorkSessionImpl final : public WorkSession {
           if (closed_) return;  // since the hello was written: nobody would cancel this stream
           stream_ = stream;
           sent_at_.clear();
+          changed_.NotifyAll();
         }
         while (auto received = stream->Receive()) Handle(*received);
         MutexLock lock(mutex_);
         stream_ = nullptr;
+        changed_.NotifyAll();
       }
       const absl::Status status = stream->Finish();
       MutexLock lock(mutex_);
@@ -173,6 +176,7 @@ class WorkSessionImpl final : public WorkSession {
           work->stop.reason() != StopReason::kAbandon) {
         LogWarning("task %s/%s given up: %s", lease.member(), lease.stage(), reason);
         work->stop.Stop(StopReason::kAbandon);
+        changed_.NotifyAll();
       }
     }
   }
@@ -191,15 +195,29 @@ class WorkSessionImpl final : public WorkSession {
     return ttl_ * 2 / 3;
   }
 
-  // On the training thread.
+  // On the training thread. The coordinator may be restarting: what the old stream did not carry
+  // goes with the next one.
   void Flush() {
+    const SteadyTime until = std::chrono::steady_clock::now() + kFlushTimeout;
     MutexLock lock(mutex_);
-    if (stream_ == nullptr || current_ == nullptr) return;
-    const int64_t sequence = SendProgress(*current_);
-    // What this message did not carry, or could not be stored, goes with the next reports.
-    changed_.WaitFor(mutex_, kFlushTimeout, [&]() ABSL_NO_THREAD_SAFETY_ANALYSIS {
-      return stream_ == nullptr || (!sent_at_.contains(sequence) && board_.AllStored());
-    });
+    const auto given_up = [&]() ABSL_NO_THREAD_SAFETY_ANALYSIS {
+      return current_ == nullptr || current_->stop.reason() == StopReason::kAbandon;
+    };
+    do {
+      const bool there = changed_.WaitUntil(mutex_, until, [&]() ABSL_NO_THREAD_SAFETY_ANALYSIS {
+        return stream_ != nullptr || given_up();
+      });
+      if (!there || given_up()) return;
+      const std::shared_ptr<coordinator::WorkStream> stream = stream_;
+      const int64_t sequence = SendProgress(*current_);
+      // What this message did not carry, or could not be stored, goes with the next reports.
+      if (!changed_.WaitUntil(mutex_, until, [&]() ABSL_NO_THREAD_SAFETY_ANALYSIS {
+            return stream_ != stream || given_up() ||
+                   (!sent_at_.contains(sequence) && board_.AllStored());
+          })) {
+        return;
+      }
+    } while (!board_.AllStored());
   }
 
   int64_t SendProgress(const Work& work) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {

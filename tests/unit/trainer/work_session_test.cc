@@ -106,6 +106,16 @@ class RenewingFleet final : public coordinator::FleetClient {
     const int until = sent_ + count;
     return changed_.wait_for(lock, kPatience, [&] { return sent_ >= until; });
   }
+  // Returns when the session has noticed that its stream is broken. `for_good`: none is opened
+  // again.
+  void Break(bool for_good) {
+    std::unique_lock lock(mutex_);
+    const int until = finished_ + 1;
+    away_ = for_good;
+    broken_ = true;
+    changed_.notify_all();
+    changed_.wait(lock, [&] { return finished_ >= until; });
+  }
   // The next so many messages with news are answered, but their news are not stored.
   void RefuseNews(int messages) {
     const std::lock_guard lock(mutex_);
@@ -122,6 +132,8 @@ class RenewingFleet final : public coordinator::FleetClient {
     return phases_[member];
   }
   std::unique_ptr<coordinator::WorkStream> OpenWork() override {
+    const std::lock_guard lock(mutex_);
+    broken_ = away_;
     return std::make_unique<Stream>(*this);
   }
   absl::Status CommitCheckpoint(v1::CommitCheckpointRequest) override { return absl::OkStatus(); }
@@ -136,6 +148,7 @@ class RenewingFleet final : public coordinator::FleetClient {
     explicit Stream(RenewingFleet& fleet) : fleet_(fleet) {}
     ~Stream() override { Cancel(); }
     bool Send(const v1::TrainerMessage& message) override {
+      if (fleet_.IsBroken()) return false;
       if (message.has_progress()) {
         v1::CoordinatorMessage renewed;
         *renewed.mutable_renewed()->mutable_lease() = message.progress().lease();
@@ -155,8 +168,9 @@ class RenewingFleet final : public coordinator::FleetClient {
       std::unique_lock lock(fleet_.mutex_);
       if (last_.has_renewed()) ++fleet_.taken_[last_.renewed().lease().member()];
       fleet_.changed_.notify_all();
-      fleet_.changed_.wait(lock, [&] { return cancelled_ || !fleet_.down_.empty(); });
-      if (cancelled_) return std::nullopt;
+      fleet_.changed_.wait(lock,
+                           [&] { return cancelled_ || fleet_.broken_ || !fleet_.down_.empty(); });
+      if (cancelled_ || fleet_.broken_) return std::nullopt;
       last_ = fleet_.down_.front();
       fleet_.down_.pop_front();
       return last_;
@@ -166,7 +180,12 @@ class RenewingFleet final : public coordinator::FleetClient {
       cancelled_ = true;
       fleet_.changed_.notify_all();
     }
-    absl::Status Finish() override { return absl::CancelledError(); }
+    absl::Status Finish() override {
+      const std::lock_guard lock(fleet_.mutex_);
+      ++fleet_.finished_;
+      fleet_.changed_.notify_all();
+      return absl::CancelledError();
+    }
 
    private:
     RenewingFleet& fleet_;
@@ -174,6 +193,10 @@ class RenewingFleet final : public coordinator::FleetClient {
     bool cancelled_ = false;
   };
 
+  bool IsBroken() {
+    const std::lock_guard lock(mutex_);
+    return broken_;
+  }
   // Returns the number of the last that are stored, as the coordinator does for one lease.
   int64_t StoreNews(const v1::TaskProgress& progress) {
     const std::lock_guard lock(mutex_);
@@ -195,6 +218,9 @@ class RenewingFleet final : public coordinator::FleetClient {
   std::map<std::string, int> taken_;
   std::map<std::string, std::string> phases_;
   int sent_ = 0;
+  int finished_ = 0;
+  bool broken_ = false;
+  bool away_ = false;
 };
 
 // The coordinator grants the next task as soon as it has cancelled one; what cannot be interrupted
@@ -261,6 +287,46 @@ TEST(WorkSession, NewsThatWereNotStoredAreToldAgainBeforeTheTaskEnds) {
   message.mutable_assignment()->mutable_lease()->set_member("a");
   fleet.Say(message);
   EXPECT_THAT(stored.get_future().get(), ::testing::ElementsAre("epoch 1 ends", "epoch 2 ends"));
+}
+
+// The coordinator restarts while the task ends.
+TEST(WorkSession, NewsOfATaskThatEndsWithoutAStreamAreToldOverTheNext) {
+  RenewingFleet fleet(std::chrono::milliseconds(300));
+  const testing::FakeClock clock;
+  std::promise<std::vector<std::string>> stored;
+  const auto session = WorkSession::Start(
+      fleet, {},
+      [&](const v1::Assignment&, ProgressBoard& board, StopSignal&) {
+        fleet.Break(/*for_good=*/false);
+        board.AddLogLine("the last epoch ends");
+        board.Flush();
+        stored.set_value(fleet.Lines());
+      },
+      clock);
+  v1::CoordinatorMessage message;
+  message.mutable_assignment()->mutable_lease()->set_member("a");
+  fleet.Say(message);
+  EXPECT_THAT(stored.get_future().get(), ::testing::ElementsAre("the last epoch ends"));
+}
+
+TEST(WorkSession, NewsAreWaitedForNoLongerThanTheLease) {
+  RenewingFleet fleet(std::chrono::milliseconds(300));
+  testing::FakeClock clock;
+  std::promise<StopReason> ended;
+  const auto session = WorkSession::Start(
+      fleet, {},
+      [&](const v1::Assignment&, ProgressBoard& board, StopSignal& stop) {
+        fleet.Break(/*for_good=*/true);
+        board.AddLogLine("the last epoch ends");
+        clock.Advance(std::chrono::seconds(1));
+        board.Flush();
+        ended.set_value(stop.reason());
+      },
+      clock);
+  v1::CoordinatorMessage message;
+  message.mutable_assignment()->mutable_lease()->set_member("a");
+  fleet.Say(message);
+  EXPECT_EQ(ended.get_future().get(), StopReason::kAbandon);
 }
 
 }  // namespace
