@@ -192,7 +192,10 @@ absl::Status RunExecutor::ApplyFinish(RunChange& change, Transaction& transactio
   const int64_t now = UnixMillis(clock_.WallNow());
   ATELIER_ASSIGN_OR_RETURN(v1::Task* const task, FencedTask(change, request.lease()));
   v1::Attempt& attempt = *RunningAttempt(*task);
-  *attempt.mutable_end() = request.cursor();
+  // One that failed as it loaded says nothing of where it is.
+  *attempt.mutable_end() = Before(request.cursor(), task->checkpoint_cursor())
+                               ? task->checkpoint_cursor()
+                               : request.cursor();
   attempt.set_ended_unix_ms(now);
   attempt.set_error(request.error());
   switch (request.end()) {

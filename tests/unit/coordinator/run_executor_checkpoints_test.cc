@@ -167,6 +167,19 @@ TEST_F(RunExecutorCheckpointsTest, DamagedBestWeightsFallBackToTheCheckpointBefo
   CommitWithBest(next->lease(), 10, 20, "w2");
 }
 
+TEST_F(RunExecutorCheckpointsTest, AnAttemptThatFailsWithoutAPositionEndsAtItsCheckpoint) {
+  const v1::Lease lease = SubmitAndGrant();
+  Commit(lease, 0, 20);
+  ASSERT_THAT(executor_->FinishTask(MakeFailure(lease, "bad_alloc", true)), IsOk());
+  EXPECT_EQ(GetTask().attempts(0).end().step(), 20);
+  Pass(std::chrono::seconds(2), {"t1"});
+  const v1::Assignment next = Assigned("t1").value();
+  v1::FinishTaskRequest further = MakeFailure(next.lease(), "bad_alloc", true);
+  *further.mutable_cursor() = MakeCursor(0, 25);
+  ASSERT_THAT(executor_->FinishTask(further), IsOk());
+  EXPECT_EQ(GetTask().attempts(1).end().step(), 25);
+}
+
 TEST_F(RunExecutorCheckpointsTest, AFailureForGoodIsOneWhenNothingIsDamaged) {
   const v1::Lease lease = SubmitAndGrant();
   CommitWithBest(lease, 0, 10, "w1");
