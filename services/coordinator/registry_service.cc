@@ -52,8 +52,8 @@ class PutReactor final : public grpc::ServerReadReactor<v1::PutArtifactRequest> 
       return absl::OkStatus();
     }
     if (!begun_) return absl::InvalidArgumentError("the first message must be the header");
-    // What is stored already is read to its end and thrown away: finishing under a client that
-    // still writes leaves it hanging on gRPC's in-process transport.
+    // What is stored already is read to its end and thrown away: finishing with OK under a client
+    // that still writes leaves it hanging on gRPC's in-process transport; an error does not.
     if (response_->already_stored()) return absl::OkStatus();
     if (request_.chunk().size() > kMaxChunkBytes) {
       return absl::ResourceExhaustedError("a chunk has at most 1 MiB");
@@ -128,7 +128,7 @@ absl::StatusOr<Pulled<v1::PromotedEnsemble>> PullPromoted(RunExecutor& executor,
 
 grpc::ServerReadReactor<v1::PutArtifactRequest>* RegistryServiceImpl::PutArtifact(
     grpc::CallbackServerContext*, v1::PutArtifactResponse* response) {
-  return new PutReactor(store_, pool_, response);
+  return new PutReactor(store_, uploads_, response);
 }
 
 grpc::ServerWriteReactor<v1::GetArtifactResponse>* RegistryServiceImpl::GetArtifact(
@@ -143,7 +143,7 @@ grpc::ServerWriteReactor<v1::GetArtifactResponse>* RegistryServiceImpl::GetArtif
 grpc::ServerUnaryReactor* RegistryServiceImpl::StatArtifact(grpc::CallbackServerContext* context,
                                                             const v1::StatArtifactRequest* request,
                                                             v1::StatArtifactResponse* response) {
-  return rpc::RunUnary(context, pool_, [this, request, response]() -> absl::Status {
+  return rpc::RunUnary(context, uploads_, [this, request, response]() -> absl::Status {
     const auto size = store_.Size(request->digest());
     if (absl::IsNotFound(size.status())) return absl::OkStatus();
     ATELIER_RETURN_IF_ERROR(size);

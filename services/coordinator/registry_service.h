@@ -11,8 +11,10 @@ namespace atelier::coordinator {
 // Thread-safe. Everything passed in must outlive it.
 class RegistryServiceImpl final : public v1::RegistryService::CallbackService {
  public:
-  RegistryServiceImpl(RunExecutor& executor, artifacts::ArtifactStore& store, WorkerPool& pool)
-      : executor_(executor), store_(store), pool_(pool) {}
+  // What waits for the syncs of uploads runs on `uploads`, so that nothing else waits behind it.
+  RegistryServiceImpl(RunExecutor& executor, artifacts::ArtifactStore& store, WorkerPool& pool,
+                      WorkerPool& uploads)
+      : executor_(executor), store_(store), pool_(pool), uploads_(uploads) {}
 
   grpc::ServerReadReactor<v1::PutArtifactRequest>* PutArtifact(
       grpc::CallbackServerContext* context, v1::PutArtifactResponse* response) override;
@@ -40,6 +42,7 @@ class RegistryServiceImpl final : public v1::RegistryService::CallbackService {
   RunExecutor& executor_;
   artifacts::ArtifactStore& store_;
   WorkerPool& pool_;
+  WorkerPool& uploads_;
 };
 
 }  // namespace atelier::coordinator

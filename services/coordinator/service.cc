@@ -23,6 +23,9 @@ namespace {
 constexpr int kHandlerThreads = 16;
 // At a time: submissions, inspections and previews, each of which may take minutes.
 constexpr int kRelayThreads = 8;
+// Uploads sync large files, for seconds on a busy disk: the renewals of leases do not wait for
+// them.
+constexpr int kUploadThreads = 8;
 
 // Filled when it is scraped, so that counting costs nothing otherwise.
 class CoordinatorMetrics final : public prometheus::Collectable {
@@ -73,10 +76,11 @@ class CoordinatorServerImpl final : public CoordinatorServer {
         executor_, RunExecutor::Create(executor_options, *store_, *artifacts_, RealClock()));
     pool_ = std::make_unique<WorkerPool>(kHandlerThreads);
     relays_ = std::make_unique<WorkerPool>(kRelayThreads);
+    uploads_ = std::make_unique<WorkerPool>(kUploadThreads);
     coordinator_ = std::make_unique<CoordinatorServiceImpl>(
         *executor_, *pool_, *relays_, options_.channels, options_.imposed_deadline);
     fleet_ = std::make_unique<FleetServiceImpl>(*executor_, *pool_);
-    registry_ = std::make_unique<RegistryServiceImpl>(*executor_, *artifacts_, *pool_);
+    registry_ = std::make_unique<RegistryServiceImpl>(*executor_, *artifacts_, *pool_, *uploads_);
     if (!options_.server.in_process_only) {
       options_.server.metrics = std::make_shared<CoordinatorMetrics>(*executor_);
     }
@@ -98,6 +102,7 @@ class CoordinatorServerImpl final : public CoordinatorServer {
     server_->Shutdown(grace);
     ticker_.reset();
     relays_->Stop();  // their calls were cancelled
+    uploads_->Stop();
     pool_->Stop();
   }
 
@@ -111,6 +116,7 @@ class CoordinatorServerImpl final : public CoordinatorServer {
   std::unique_ptr<RunExecutor> executor_;
   std::unique_ptr<WorkerPool> pool_;
   std::unique_ptr<WorkerPool> relays_;
+  std::unique_ptr<WorkerPool> uploads_;
   std::unique_ptr<CoordinatorServiceImpl> coordinator_;
   std::unique_ptr<FleetServiceImpl> fleet_;
   std::unique_ptr<RegistryServiceImpl> registry_;
