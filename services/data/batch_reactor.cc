@@ -14,8 +14,6 @@ const grpc::Status kCancelled(grpc::StatusCode::CANCELLED, "cancelled");
 void BatchReactor::Begin(std::shared_ptr<BatchWindow> window, int first_step) {
   {
     MutexLock lock(mutex_);
-    waiting_ = false;
-    if (cancelled_) return Close(kCancelled);
     window_ = std::move(window);
     next_step_ = first_step;
   }
@@ -33,8 +31,8 @@ void BatchReactor::Ask() {
   int step = 0;
   {
     MutexLock lock(mutex_);
+    if (cancelled_) return Close(kCancelled);
     if (next_step_ >= window_->steps()) return Close(grpc::Status::OK);
-    waiting_ = true;
     window = window_;
     step = next_step_++;
   }
@@ -54,6 +52,7 @@ void BatchReactor::OnWriteDone(bool ok) {
   {
     MutexLock lock(mutex_);
     current_.reset();
+    waiting_ = true;
     if (!ok || cancelled_) return Close(kCancelled);
   }
   Ask();

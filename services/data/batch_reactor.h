@@ -30,6 +30,7 @@ class BatchReactor final : public grpc::ServerWriteReactor<v1::Batch> {
   }
 
  private:
+  // With waiting_ set, which keeps the stream until here.
   void Ask();
   void OnBatch(absl::StatusOr<SharedBatch> batch);
   void Close(const grpc::Status& status) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -38,7 +39,9 @@ class BatchReactor final : public grpc::ServerWriteReactor<v1::Batch> {
   std::shared_ptr<BatchWindow> window_ ABSL_GUARDED_BY(mutex_);
   int next_step_ ABSL_GUARDED_BY(mutex_) = 0;
   SharedBatch current_ ABSL_GUARDED_BY(mutex_);  // being written
-  bool waiting_ ABSL_GUARDED_BY(mutex_) = true;  // for Begin, or for a batch
+  // For Begin, or for a batch: whoever brings it sees to a cancellation, too. While it is false and
+  // nothing is being written, OnCancel closes, and the stream may be gone once the lock is free.
+  bool waiting_ ABSL_GUARDED_BY(mutex_) = true;
   bool cancelled_ ABSL_GUARDED_BY(mutex_) = false;
   bool finished_ ABSL_GUARDED_BY(mutex_) = false;
 };
