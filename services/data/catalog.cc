@@ -63,6 +63,8 @@ absl::Status CheckBudget(const Dataset& dataset, double asked) {
   return absl::FailedPreconditionError(text + "; remove them or raise bad_sample_budget");
 }
 
+absl::Status Asked(const StopCheck& stop) { return stop ? stop() : absl::OkStatus(); }
+
 std::string DigestOf(const Dataset& dataset) {
   Sha256 hash;
   for (const v1::Sample& sample : dataset.samples) {
@@ -148,7 +150,7 @@ absl::StatusOr<Catalog::FileRecord> Catalog::ExamineCached(const fs::path& path)
 
 absl::StatusOr<std::vector<Catalog::FileRecord>> Catalog::ExamineAll(
     const fs::path& folder, const std::vector<FoundFile>& files,
-    const DescribeProgressCallback& on_progress) {
+    const DescribeProgressCallback& on_progress, const StopCheck& stop) {
   std::vector<FileRecord> records(files.size());
   std::atomic<size_t> next{0};
   std::atomic<int> done{0};
@@ -156,6 +158,7 @@ absl::StatusOr<std::vector<Catalog::FileRecord>> Catalog::ExamineAll(
   Mutex progress_mutex;
   absl::Status first_error;
   const auto work_on = [&](size_t i) -> absl::Status {
+    ATELIER_RETURN_IF_ERROR(Asked(stop));
     records[i].reason = files[i].refusal;
     if (files[i].refusal.empty()) {
       ATELIER_ASSIGN_OR_RETURN(records[i], ExamineCached(folder / files[i].file));
@@ -188,7 +191,9 @@ absl::StatusOr<std::vector<Catalog::FileRecord>> Catalog::ExamineAll(
 }
 
 absl::StatusOr<std::shared_ptr<const Dataset>> Catalog::Describe(
-    const v1::DescribeDatasetRequest& request, const DescribeProgressCallback& on_progress) {
+    const v1::DescribeDatasetRequest& request, const DescribeProgressCallback& on_progress,
+    const StopCheck& stop) {
+  ATELIER_RETURN_IF_ERROR(Asked(stop));
   ATELIER_RETURN_IF_ERROR(CheckBudgetAsked(request.bad_sample_budget()));
   ATELIER_ASSIGN_OR_RETURN(const fs::path folder, ResolveBelow(root_, request.dataset()));
   ATELIER_ASSIGN_OR_RETURN(const FoundLayout found,
@@ -199,7 +204,7 @@ absl::StatusOr<std::shared_ptr<const Dataset>> Catalog::Describe(
   dataset->files = static_cast<int>(found.files.size());
   ATELIER_ASSIGN_OR_RETURN(dataset->classes, ChooseClasses(found, request.classes()));
   ATELIER_ASSIGN_OR_RETURN(const std::vector<FileRecord> records,
-                           ExamineAll(folder, found.files, on_progress));
+                           ExamineAll(folder, found.files, on_progress, stop));
 
   std::map<std::string, std::string> kept_by_digest;
   for (size_t i = 0; i < records.size(); ++i) {
@@ -258,7 +263,9 @@ std::shared_ptr<const Dataset> Catalog::Recall(const Key& key) {
   return described_.front().second;
 }
 
-absl::StatusOr<std::shared_ptr<const Dataset>> Catalog::Find(const v1::DataPlan& plan) {
+absl::StatusOr<std::shared_ptr<const Dataset>> Catalog::Find(const v1::DataPlan& plan,
+                                                             const StopCheck& stop) {
+  ATELIER_RETURN_IF_ERROR(Asked(stop));
   {
     MutexLock lock(mutex_);
     auto known = Recall({plan.dataset_digest(), {plan.classes().begin(), plan.classes().end()}});
@@ -268,7 +275,7 @@ absl::StatusOr<std::shared_ptr<const Dataset>> Catalog::Find(const v1::DataPlan&
   request.set_dataset(plan.dataset());
   request.set_bad_sample_budget(1);
   *request.mutable_classes() = plan.classes();
-  ATELIER_ASSIGN_OR_RETURN(auto dataset, Describe(request, [](int, int) {}));
+  ATELIER_ASSIGN_OR_RETURN(auto dataset, Describe(request, [](int, int) {}, stop));
   if (dataset->digest != plan.dataset_digest()) {
     return absl::FailedPreconditionError(absl::StrCat(
         "the files at ", plan.dataset(), " are not those of the plan: their digest is ",

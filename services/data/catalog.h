@@ -33,6 +33,9 @@ struct Dataset {
 };
 
 using DescribeProgressCallback = std::function<void(int done, int total)>;
+// Asked at the beginning and before each file, from any thread: an error ends the work with it.
+// Empty: nothing ends it early.
+using StopCheck = std::function<absl::Status()>;
 
 // Thread-safe.
 class Catalog {
@@ -44,13 +47,16 @@ class Catalog {
 
   // Every file is read, header-checked, decoded once and hashed, by `threads` at a time; what did
   // not change since (size, mtime) is not read again. Errors as DescribeDataset's, and
-  // ResourceExhausted without memory: no file is blamed for that.
+  // ResourceExhausted without memory: no file is blamed for that. One that was stopped has looked
+  // at some files, which the next does not read again; no other caller's ends with it.
   absl::StatusOr<std::shared_ptr<const Dataset>> Describe(
-      const v1::DescribeDatasetRequest& request, const DescribeProgressCallback& on_progress);
+      const v1::DescribeDatasetRequest& request, const DescribeProgressCallback& on_progress,
+      const StopCheck& stop = {});
 
   // The dataset of a plan: known by digest and order of classes, else described at plan.dataset.
   // FailedPrecondition when what is there now has another digest.
-  absl::StatusOr<std::shared_ptr<const Dataset>> Find(const v1::DataPlan& plan);
+  absl::StatusOr<std::shared_ptr<const Dataset>> Find(const v1::DataPlan& plan,
+                                                      const StopCheck& stop = {});
 
   // A sample's encoded bytes, checked against the manifest: FailedPrecondition when the file
   // changed.
@@ -76,7 +82,8 @@ class Catalog {
   absl::StatusOr<FileRecord> ExamineCached(const std::filesystem::path& path);
   absl::StatusOr<std::vector<FileRecord>> ExamineAll(const std::filesystem::path& folder,
                                                      const std::vector<FoundFile>& files,
-                                                     const DescribeProgressCallback& on_progress);
+                                                     const DescribeProgressCallback& on_progress,
+                                                     const StopCheck& stop);
 
   // A digest and an order of classes: the digest does not know the order, which labels depend on.
   using Key = std::pair<std::string, std::vector<std::string>>;

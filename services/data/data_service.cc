@@ -30,14 +30,23 @@ void SendManifest(const Dataset& dataset, DescribeReactor& reactor) {
 
 }  // namespace
 
+StopCheck DataServiceImpl::StopOf(const grpc::CallbackServerContext* context) const {
+  return [this, context]() -> absl::Status {
+    if (context->IsCancelled()) return absl::CancelledError("cancelled");
+    if (draining_) return absl::UnavailableError("shutting down; ask another data-service");
+    return absl::OkStatus();
+  };
+}
+
 grpc::ServerWriteReactor<v1::DescribeDatasetResponse>* DataServiceImpl::DescribeDataset(
-    grpc::CallbackServerContext*, const v1::DescribeDatasetRequest* request) {
+    grpc::CallbackServerContext* context, const v1::DescribeDatasetRequest* request) {
   auto* reactor = new DescribeReactor;
-  const bool accepted = handlers_.Submit([this, reactor, asked = *request] {
+  const bool accepted = handlers_.Submit([this, reactor, stop = StopOf(context), asked = *request] {
     reactor->End(vision::Guarded("describe the dataset", [&]() -> absl::Status {
       ATELIER_ASSIGN_OR_RETURN(
           const auto dataset,
-          catalog_.Describe(asked, [&](int done, int total) { reactor->Progress(done, total); }));
+          catalog_.Describe(
+              asked, [&](int done, int total) { reactor->Progress(done, total); }, stop));
       v1::DescribeDatasetResponse part;
       ATELIER_ASSIGN_OR_RETURN(*part.mutable_summary(), Summarize(*dataset, asked.split()));
       reactor->Send(std::move(part));
@@ -51,12 +60,13 @@ grpc::ServerWriteReactor<v1::DescribeDatasetResponse>* DataServiceImpl::Describe
 }
 
 absl::StatusOr<std::shared_ptr<BatchWindow>> DataServiceImpl::OpenWindow(
-    const v1::StreamBatchesRequest& request) {
+    const v1::StreamBatchesRequest& request, const StopCheck& stop) {
+  ATELIER_RETURN_IF_ERROR(stop());  // it may have waited for long behind others
   ATELIER_ASSIGN_OR_RETURN(
       auto window,
       windows_.Open(DataPlanDigest(request.plan()), request.epoch(),
                     [&]() -> absl::StatusOr<std::shared_ptr<BatchProducer>> {
-                      ATELIER_ASSIGN_OR_RETURN(auto dataset, catalog_.Find(request.plan()));
+                      ATELIER_ASSIGN_OR_RETURN(auto dataset, catalog_.Find(request.plan(), stop));
                       return BatchProducer::Create(catalog_, cache_, std::move(dataset),
                                                    request.plan(), request.epoch());
                     }));
@@ -68,10 +78,10 @@ absl::StatusOr<std::shared_ptr<BatchWindow>> DataServiceImpl::OpenWindow(
 }
 
 grpc::ServerWriteReactor<v1::Batch>* DataServiceImpl::StreamBatches(
-    grpc::CallbackServerContext*, const v1::StreamBatchesRequest* request) {
+    grpc::CallbackServerContext* context, const v1::StreamBatchesRequest* request) {
   auto* reactor = new BatchReactor;
-  const bool accepted = handlers_.Submit([this, reactor, asked = *request] {
-    auto window = vision::Guarded("open the batches", [&] { return OpenWindow(asked); });
+  const bool accepted = handlers_.Submit([this, reactor, stop = StopOf(context), asked = *request] {
+    auto window = vision::Guarded("open the batches", [&] { return OpenWindow(asked, stop); });
     if (window.ok()) {
       reactor->Begin(*std::move(window), asked.first_step());
     } else {
@@ -86,8 +96,8 @@ grpc::ServerWriteReactor<v1::Batch>* DataServiceImpl::StreamBatches(
 grpc::ServerUnaryReactor* DataServiceImpl::Preview(grpc::CallbackServerContext* context,
                                                    const v1::PreviewRequest* request,
                                                    v1::PreviewResponse* response) {
-  return rpc::RunUnary(context, handlers_, [this, request, response] {
-    return MakePreview(catalog_, cache_, *request, *response);
+  return rpc::RunUnary(context, handlers_, [this, request, response, stop = StopOf(context)] {
+    return MakePreview(catalog_, cache_, *request, *response, stop);
   });
 }
 

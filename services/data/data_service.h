@@ -1,6 +1,7 @@
 // Handlers of DataService: convert in, one domain call, convert status out.
 #pragma once
 
+#include <atomic>
 #include <string>
 
 #include "atelier/v1/data_service.grpc.pb.h"
@@ -17,6 +18,10 @@ class DataServiceImpl final : public v1::DataService::CallbackService {
   DataServiceImpl(Catalog& catalog, PictureCache& cache, WindowRoom& windows, WorkerPool& handlers)
       : catalog_(catalog), cache_(cache), windows_(windows), handlers_(handlers) {}
 
+  // From now on what describes a dataset or wants to ends with UNAVAILABLE, for it may last longer
+  // than any grace; streams that have begun go on.
+  void Drain() { draining_ = true; }
+
   grpc::ServerWriteReactor<v1::DescribeDatasetResponse>* DescribeDataset(
       grpc::CallbackServerContext* context, const v1::DescribeDatasetRequest* request) override;
   grpc::ServerWriteReactor<v1::Batch>* StreamBatches(
@@ -26,12 +31,16 @@ class DataServiceImpl final : public v1::DataService::CallbackService {
                                     v1::PreviewResponse* response) override;
 
  private:
-  absl::StatusOr<std::shared_ptr<BatchWindow>> OpenWindow(const v1::StreamBatchesRequest& request);
+  absl::StatusOr<std::shared_ptr<BatchWindow>> OpenWindow(const v1::StreamBatchesRequest& request,
+                                                          const StopCheck& stop);
+  // Says whether this call's work is of no use any more: its client has left, or we are leaving.
+  StopCheck StopOf(const grpc::CallbackServerContext* context) const;
 
   Catalog& catalog_;
   PictureCache& cache_;
   WindowRoom& windows_;
   WorkerPool& handlers_;
+  std::atomic<bool> draining_{false};
 };
 
 }  // namespace atelier::data

@@ -37,17 +37,18 @@ vision::Image PictureOf(const v1::Batch& batch, int i) {
 }
 
 absl::Status Make(Catalog& catalog, PictureCache& cache, const v1::PreviewRequest& request,
-                  v1::PreviewResponse& response) {
+                  v1::PreviewResponse& response, const StopCheck& stop) {
   const int wanted = request.sample_ids().empty() ? request.count() : request.sample_ids_size();
   if (wanted < 1 || wanted > kMaxPreview) {
     return absl::InvalidArgumentError(
         absl::StrCat("count is ", wanted, "; allowed: 1..", kMaxPreview));
   }
-  ATELIER_ASSIGN_OR_RETURN(const auto dataset, catalog.Find(request.plan()));
+  ATELIER_ASSIGN_OR_RETURN(const auto dataset, catalog.Find(request.plan(), stop));
   ATELIER_ASSIGN_OR_RETURN(
       const auto producer,
       BatchProducer::Create(catalog, cache, dataset, request.plan(), request.epoch()));
   const auto add_plain = [&](uint32_t id) -> absl::Status {
+    ATELIER_RETURN_IF_ERROR(stop());
     if (id >= dataset->samples.size()) {
       return absl::InvalidArgumentError(
           absl::StrCat("sample_ids: ", id, " of ", dataset->samples.size()));
@@ -63,6 +64,7 @@ absl::Status Make(Catalog& catalog, PictureCache& cache, const v1::PreviewReques
   };
   for (const uint32_t id : request.sample_ids()) ATELIER_RETURN_IF_ERROR(add_plain(id));
   for (int step = 0; response.pictures_size() < wanted && step < producer->steps(); ++step) {
+    ATELIER_RETURN_IF_ERROR(stop());
     ATELIER_ASSIGN_OR_RETURN(const v1::Batch batch, producer->Produce(step));
     for (int i = 0; i < batch.size() && response.pictures_size() < wanted; ++i) {
       if (request.plain()) {
@@ -85,9 +87,9 @@ absl::Status Make(Catalog& catalog, PictureCache& cache, const v1::PreviewReques
 }  // namespace
 
 absl::Status MakePreview(Catalog& catalog, PictureCache& cache, const v1::PreviewRequest& request,
-                         v1::PreviewResponse& response) {
+                         v1::PreviewResponse& response, const StopCheck& stop) {
   return vision::Guarded("make the preview",
-                         [&] { return Make(catalog, cache, request, response); });
+                         [&] { return Make(catalog, cache, request, response, stop); });
 }
 
 }  // namespace atelier::data

@@ -9,8 +9,9 @@
 namespace atelier::data {
 
 // Fills `response`, which is of no use after an error. Errors as StreamBatches', and
-// ResourceExhausted without memory. Never throws. Thread-safe.
+// ResourceExhausted without memory. `stop` is asked before each picture, too. Never throws.
+// Thread-safe.
 absl::Status MakePreview(Catalog& catalog, PictureCache& cache, const v1::PreviewRequest& request,
-                         v1::PreviewResponse& response);
+                         v1::PreviewResponse& response, const StopCheck& stop);
 
 }  // namespace atelier::data

@@ -59,6 +59,7 @@ class DataServerImpl final : public DataServer {
   void Drain(std::chrono::milliseconds grace) override {
     if (server_ == nullptr) return;
     registration_.reset();
+    service_->Drain();
     server_->Shutdown(grace);
     windows_->Stop();
     handlers_->Stop();

@@ -1,6 +1,6 @@
 // The reactions of one stream come from several threads: its client may leave at any point of
-// another reaction. Here the test reacts in gRPC's place; no call stands behind the reactor, so what
-// it starts goes nowhere.
+// another reaction. Here the test reacts in gRPC's place; no call stands behind the reactor, so
+// what it starts goes nowhere.
 #include "services/data/batch_reactor.h"
 
 #include <gtest/gtest.h>
@@ -31,10 +31,11 @@ class BatchReactorTest : public ::testing::Test {
     plan_.mutable_image()->set_size(32);
     plan_.mutable_image()->set_filter(v1::AREA);
     plan_.set_batch_size(2);
-    window_ = room_
-                  .Open("plan", 0,
-                        [&] { return BatchProducer::Create(*catalog_, cache_, dataset_, plan_, 0); })
-                  .value();
+    window_ =
+        room_
+            .Open("plan", 0,
+                  [&] { return BatchProducer::Create(*catalog_, cache_, dataset_, plan_, 0); })
+            .value();
     std::atomic<bool> made = false;
     window_->Request(0, [&](const absl::StatusOr<SharedBatch>& batch) {
       EXPECT_TRUE(batch.ok()) << batch.status();

@@ -1,6 +1,7 @@
 #include "services/data/catalog.h"
 
 #include <algorithm>
+#include <atomic>
 #include <optional>
 
 #include "tests/testing/little_memory.h"
@@ -148,6 +149,27 @@ TEST_F(CatalogTest, WithoutDescriptorsNoPictureIsBlamed) {
   EXPECT_THAT(refused, StatusIs(absl::StatusCode::kResourceExhausted, HasSubstr("open files")));
   ASSERT_OK_AND_ASSIGN(const auto dataset, Describe(*catalog));
   EXPECT_EQ(dataset->samples.size(), 2U);
+}
+
+TEST_F(CatalogTest, ADescriptionThatIsStoppedReadsNoFurtherFiles) {
+  constexpr int kThreads = 2;
+  WriteClasses(dir_.path(), 100);
+  auto catalog = Catalog::Create(dir_.path(), {}, kThreads).value();
+  std::atomic<int> looked_at = 0;
+  const auto count = [&](int, int) { ++looked_at; };
+  const StopCheck after_three = [&] {
+    return looked_at < 3 ? absl::OkStatus() : absl::CancelledError("the client left");
+  };
+  EXPECT_THAT(catalog->Describe({}, count, after_three), StatusIs(absl::StatusCode::kCancelled));
+  EXPECT_LT(looked_at, 3 + kThreads);
+  // What is stopped from the beginning reads nothing.
+  v1::DataPlan plan;
+  looked_at = 3;
+  EXPECT_THAT(catalog->Find(plan, after_three), StatusIs(absl::StatusCode::kCancelled));
+  EXPECT_THAT(catalog->Describe({}, count, after_three), StatusIs(absl::StatusCode::kCancelled));
+  EXPECT_EQ(looked_at, 3);
+  ASSERT_OK_AND_ASSIGN(const auto dataset, Describe(*catalog));
+  EXPECT_EQ(dataset->samples.size(), 200U);
 }
 
 TEST_F(CatalogTest, ARelativeRootIsRefusedWithTheFix) {

@@ -29,7 +29,7 @@ class PreviewTest : public ::testing::Test {
   }
   absl::Status Make() {
     response_.Clear();
-    return MakePreview(*catalog_, cache_, request_, response_);
+    return MakePreview(*catalog_, cache_, request_, response_, [] { return absl::OkStatus(); });
   }
 
   testing::TempDir dir_;
