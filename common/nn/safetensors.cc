@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <new>
 #include <set>
 #include <utility>
 
@@ -49,28 +50,31 @@ std::string Shown(std::string_view name) {
 }
 
 // nlohmann silently keeps the last of two equal keys and nests without bound; this refuses both.
-bool ParseHeaderJson(std::string_view text, json* out, std::string* error) {
+absl::Status ParseHeaderJson(std::string_view text, json* out) {
+  std::string error;
   std::vector<std::set<std::string>> open_objects;
   const json::parser_callback_t check = [&](int depth, json::parse_event_t event, json& parsed) {
     if (depth > 4) {
-      *error = "the header is nested too deeply";
+      error = "the header is nested too deeply";
       throw std::length_error("depth");
     }
     if (event == json::parse_event_t::object_start) open_objects.emplace_back();
     if (event == json::parse_event_t::object_end) open_objects.pop_back();
     if (event == json::parse_event_t::key &&
         !open_objects.back().insert(parsed.get<std::string>()).second) {
-      *error = absl::StrCat("the key ", Shown(parsed.get<std::string>()), " is there twice");
+      error = absl::StrCat("the key ", Shown(parsed.get<std::string>()), " is there twice");
       throw std::length_error("duplicate");
     }
     return true;
   };
   try {
     *out = json::parse(text.begin(), text.end(), check);
-    return true;
+    return absl::OkStatus();
+  } catch (const std::bad_alloc&) {
+    return absl::ResourceExhaustedError("not enough memory for the header of a safetensors file");
   } catch (const std::exception& e) {
-    if (error->empty()) *error = absl::StrCat("the header is no JSON (", Shown(e.what()), ")");
-    return false;
+    if (!error.empty()) return Bad(error);
+    return Bad("the header is no JSON (", Shown(e.what()), ")");
   }
 }
 
@@ -185,11 +189,14 @@ absl::StatusOr<uint64_t> HeaderLength(std::string_view bytes, const SafetensorsL
   }
   uint64_t length = 0;
   for (int i = 7; i >= 0; --i) length = (length << 8) | static_cast<uint8_t>(bytes[i]);
-  if (length > limits.max_header_bytes) {
-    return Bad("a header of ", length, " bytes, the limit is ", limits.max_header_bytes);
-  }
+  // First: what is no safetensors file at all has some number here, and is not called too large.
   if (length > bytes.size() - 8) {
     return Bad("a header of ", length, " bytes in a file of ", bytes.size());
+  }
+  if (length > limits.max_header_bytes) {
+    return absl::ResourceExhaustedError(absl::StrCat("safetensors file with a header of ", length,
+                                                     " bytes, the limit is ",
+                                                     limits.max_header_bytes));
   }
   return length;
 }
@@ -218,22 +225,22 @@ absl::StatusOr<Safetensors> ParseSafetensors(std::string_view bytes,
   const std::string_view data = bytes.substr(8 + *length);
   if (header.empty() || header.front() != '{') return Bad("the header does not begin with {");
   json root;
-  std::string error;
-  if (!ParseHeaderJson(header, &root, &error)) return Bad(error);
+  absl::Status status = ParseHeaderJson(header, &root);
+  if (!status.ok()) return status;
   if (!root.is_object()) return Bad("the header is no JSON object");
-  if (root.size() > limits.max_tensors + 1) {
+  const size_t tensors = root.size() - root.count("__metadata__");
+  if (tensors > limits.max_tensors) {
     return absl::ResourceExhaustedError(absl::StrCat(
-        "safetensors file with ", root.size(), " tensors, the limit is ", limits.max_tensors));
+        "safetensors file with ", tensors, " tensors, the limit is ", limits.max_tensors));
   }
   Safetensors out;
   std::vector<Extent> extents;
   for (const auto& [name, value] : root.items()) {
-    absl::Status status = name == "__metadata__"
-                              ? ParseMetadata(value, &out.metadata)
-                              : ParseTensor(name, value, data, limits, &out, &extents);
+    status = name == "__metadata__" ? ParseMetadata(value, &out.metadata)
+                                    : ParseTensor(name, value, data, limits, &out, &extents);
     if (!status.ok()) return status;
   }
-  absl::Status status = CheckCoverage(std::move(extents), data.size());
+  status = CheckCoverage(std::move(extents), data.size());
   if (!status.ok()) return status;
   return out;
 }

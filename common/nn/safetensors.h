@@ -22,9 +22,10 @@ struct TensorView {
   std::string_view bytes;  // into the owner's buffer
 };
 
+// ResourceExhausted above any of them.
 struct SafetensorsLimits {
   uint64_t max_header_bytes = 1 << 20;
-  size_t max_tensors = 4096;
+  size_t max_tensors = 4096;  // not counting __metadata__
   size_t max_rank = 8;
   uint64_t max_bytes = uint64_t{4} << 30;
 };
@@ -37,7 +38,8 @@ struct Safetensors {
 
 // Checks everything RELIABILITY lists before believing anything: lengths, UTF-8, JSON, duplicate
 // keys, offsets (in range, no overlap, no gap), shape products, unknown types, trailing bytes.
-// InvalidArgument says what and where. NaN and Inf are the caller's business (HasNonFinite).
+// InvalidArgument says what and where; ResourceExhausted: over a limit, or no memory. NaN and Inf
+// are the caller's business (HasNonFinite).
 absl::StatusOr<Safetensors> ParseSafetensors(std::string_view bytes,
                                              const SafetensorsLimits& limits = {});
 

@@ -123,19 +123,46 @@ INSTANTIATE_TEST_SUITE_P(
 
 TEST(SafetensorsTest, ImpossibleHeaderLengthsAreRefused) {
   for (const uint64_t length : {uint64_t{1} << 63, UINT64_MAX, uint64_t{1} << 21, uint64_t{3}}) {
+    // The file ends first, whatever the limit is.
     EXPECT_THAT(ParseSafetensors(File("{}", "", length)), StatusIs(kInvalidArgument)) << length;
   }
 }
 
-TEST(SafetensorsTest, LimitsAreResourceExhausted) {
-  EXPECT_THAT(
-      ParseSafetensors(File("{" + Tensor("a", "U8", "[1,1,1,1,1,1,1,1,8]", "[0,8]") + "}", kEight)),
-      StatusIs(kResourceExhausted, HasSubstr("rank")));
-  std::string header = "{";
-  for (int i = 0; i < 4100; ++i) {
-    header += (i == 0 ? "" : ",") + Tensor("t" + std::to_string(i), "U8", "[0]", "[0,0]");
+TEST(SafetensorsTest, ARankOverTheLimitIsResourceExhausted) {
+  const auto of_shape = [](const std::string& shape) {
+    return ParseSafetensors(File("{" + Tensor("a", "U8", shape, "[0,8]") + "}", kEight)).status();
+  };
+  EXPECT_THAT(of_shape("[1,1,1,1,1,1,1,8]"), IsOk());
+  EXPECT_THAT(of_shape("[1,1,1,1,1,1,1,1,8]"), StatusIs(kResourceExhausted, HasSubstr("rank 9")));
+}
+
+TEST(SafetensorsTest, AHeaderOverTheLimitIsResourceExhausted) {
+  const auto of_bytes = [](size_t bytes) {
+    return ParseSafetensors(File("{}" + std::string(bytes - 2, ' '), "")).status();
+  };
+  EXPECT_THAT(of_bytes(1 << 20), IsOk());
+  EXPECT_THAT(of_bytes((1 << 20) + 1),
+              StatusIs(kResourceExhausted, HasSubstr("header of 1048577")));
+}
+
+TEST(SafetensorsTest, MoreTensorsThanTheLimitAreResourceExhausted) {
+  for (const std::string& metadata :
+       {std::string(), std::string(R"(,"__metadata__":{"source":"test"})")}) {
+    const auto of_tensors = [&](int count) {
+      std::string header = "{";
+      for (int i = 0; i < count; ++i) {
+        header += (i == 0 ? "" : ",") + Tensor("t" + std::to_string(i), "U8", "[0]", "[0,0]");
+      }
+      return ParseSafetensors(File(header + metadata + "}", "")).status();
+    };
+    EXPECT_THAT(of_tensors(4096), IsOk()) << metadata;
+    EXPECT_THAT(of_tensors(4097), StatusIs(kResourceExhausted, HasSubstr("4097 tensors")))
+        << metadata;
   }
-  EXPECT_THAT(ParseSafetensors(File(header + "}", "")), StatusIs(kResourceExhausted));
+}
+
+TEST(SafetensorsTest, AFileOverTheLimitIsResourceExhausted) {
+  EXPECT_THAT(ParseSafetensors(File("{}", ""), {.max_bytes = 10}), IsOk());
   EXPECT_THAT(ParseSafetensors(File("{}", ""), {.max_bytes = 9}), StatusIs(kResourceExhausted));
 }
 
