@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cerrno>
 #include <thread>
 #include <utility>
 
@@ -94,25 +95,27 @@ absl::StatusOr<std::unique_ptr<Catalog>> Catalog::Create(const fs::path& root,
   return std::unique_ptr<Catalog>(new Catalog(std::move(canonical), limits, std::max(1, threads)));
 }
 
-absl::StatusOr<Catalog::FileRecord> Catalog::Examine(const fs::path& path) const {
+Catalog::FileRecord Catalog::Refused(std::string reason) {
   FileRecord record;
-  const auto refuse = [&record](std::string_view reason) {
-    record.reason = std::string(reason);
-    return record;
-  };
-  if (!IsBelow(root_, path)) return refuse("missing, or a link that leaves the root");
-  const auto bytes = ReadFile(path, static_cast<uint64_t>(limits_.max_bytes));
-  // Its size was within the limit: it is descriptors or memory that ended, not the picture's fault.
-  if (absl::IsResourceExhausted(bytes.status())) return bytes.status();
-  if (!bytes.ok()) return refuse(std::string(bytes.status().message()));
-  const auto header = vision::ReadPictureHeader(*bytes, limits_);
-  if (!header.ok()) return refuse(std::string(header.status().message()));
-  const auto image = vision::DecodePicture(*bytes, 3, limits_);
+  record.reason = std::move(reason);
+  return record;
+}
+
+absl::StatusOr<Catalog::FileRecord> Catalog::Unread(const absl::Status& why) {
+  if (absl::IsUnavailable(why) || absl::IsResourceExhausted(why)) return why;
+  return Refused(std::string(why.message()));
+}
+
+absl::StatusOr<Catalog::FileRecord> Catalog::Examine(std::string_view bytes) const {
+  const auto header = vision::ReadPictureHeader(bytes, limits_);
+  if (!header.ok()) return Refused(std::string(header.status().message()));
+  const auto image = vision::DecodePicture(bytes, 3, limits_);
   // The header is within the limits: it is memory that ended, and a good picture may be whole
   // again.
   if (absl::IsResourceExhausted(image.status())) return image.status();
-  if (!image.ok()) return refuse(std::string(image.status().message()));
-  record.sha256 = Sha256Hex(*bytes);
+  if (!image.ok()) return Refused(std::string(image.status().message()));
+  FileRecord record;
+  record.sha256 = Sha256Hex(bytes);
   record.width = header->oriented_width;
   record.height = header->oriented_height;
   return record;
@@ -121,10 +124,12 @@ absl::StatusOr<Catalog::FileRecord> Catalog::Examine(const fs::path& path) const
 absl::StatusOr<Catalog::FileRecord> Catalog::ExamineCached(const fs::path& path) {
   struct stat info{};
   if (::stat(path.c_str(), &info) != 0) {
-    FileRecord record;
-    record.reason = "missing";
-    return record;
+    const int error = errno;
+    const absl::Status why = ErrnoStatus(error, "reading", path);
+    if (error == ELOOP || absl::IsNotFound(why)) return Refused("missing");
+    return Unread(why);
   }
+  if (!S_ISREG(info.st_mode)) return Refused("not a regular file");
   const int64_t modified = int64_t{info.st_mtim.tv_sec} * 1'000'000'000 + info.st_mtim.tv_nsec;
   {
     MutexLock lock(mutex_);
@@ -134,12 +139,15 @@ absl::StatusOr<Catalog::FileRecord> Catalog::ExamineCached(const fs::path& path)
       return found->second;
     }
   }
+  if (!IsBelow(root_, path)) return Refused("missing, or a link that leaves the root");
   FileRecord record;
   if (info.st_size > limits_.max_bytes) {
-    record.reason = absl::StrCat(path.filename().string(), " has ", info.st_size,
-                                 " bytes; at most ", limits_.max_bytes, " are read");
+    record = Refused(absl::StrCat(path.filename().string(), " has ", info.st_size,
+                                  " bytes; at most ", limits_.max_bytes, " are read"));
   } else {
-    ATELIER_ASSIGN_OR_RETURN(record, Examine(path));
+    const auto bytes = ReadFile(path, static_cast<uint64_t>(limits_.max_bytes));
+    if (!bytes.ok()) return Unread(bytes.status());
+    ATELIER_ASSIGN_OR_RETURN(record, Examine(*bytes));
   }
   record.bytes = info.st_size;
   record.modified = modified;

@@ -7,6 +7,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -46,8 +47,9 @@ class Catalog {
                                                          int threads);
 
   // Every file is read, header-checked, decoded once and hashed, by `threads` at a time; what did
-  // not change since (size, mtime) is not read again. Errors as DescribeDataset's, and
-  // ResourceExhausted without memory: no file is blamed for that. One that was stopped has looked
+  // not change since (size, mtime) is not read again. Errors as DescribeDataset's, among them
+  // ResourceExhausted without memory and Unavailable where reading fails for now: no file is blamed
+  // for that. One that was stopped has looked
   // at some files, which the next does not read again; no other caller's ends with it.
   absl::StatusOr<std::shared_ptr<const Dataset>> Describe(
       const v1::DescribeDatasetRequest& request, const DescribeProgressCallback& on_progress,
@@ -77,9 +79,15 @@ class Catalog {
   Catalog(std::filesystem::path root, const vision::DecodeLimits& limits, int threads)
       : root_(std::move(root)), limits_(limits), threads_(threads) {}
 
-  // An error is none of the file's: see Describe.
-  absl::StatusOr<FileRecord> Examine(const std::filesystem::path& path) const;
+  // Errors are none of the file's: see Describe.
+  absl::StatusOr<FileRecord> Examine(std::string_view bytes) const;
+  // What its bytes say is remembered by (size, mtime). What kept it from being read is not: a
+  // right, a link or a disk changes without them.
   absl::StatusOr<FileRecord> ExamineCached(const std::filesystem::path& path);
+  static FileRecord Refused(std::string reason);
+  // Refused, but an error when it would be another time: the disk or the network failed, or
+  // descriptors or memory ended (its size was within the limit).
+  static absl::StatusOr<FileRecord> Unread(const absl::Status& why);
   absl::StatusOr<std::vector<FileRecord>> ExamineAll(const std::filesystem::path& folder,
                                                      const std::vector<FoundFile>& files,
                                                      const DescribeProgressCallback& on_progress,

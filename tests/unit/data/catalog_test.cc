@@ -1,9 +1,14 @@
 #include "services/data/catalog.h"
 
+#include <fcntl.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <atomic>
+#include <csignal>
 #include <optional>
 
+#include "tests/testing/as_nobody.h"
 #include "tests/testing/little_memory.h"
 #include "tests/testing/no_descriptors.h"
 #include "tests/testing/status_matchers.h"
@@ -149,6 +154,56 @@ TEST_F(CatalogTest, WithoutDescriptorsNoPictureIsBlamed) {
   EXPECT_THAT(refused, StatusIs(absl::StatusCode::kResourceExhausted, HasSubstr("open files")));
   ASSERT_OK_AND_ASSIGN(const auto dataset, Describe(*catalog));
   EXPECT_EQ(dataset->samples.size(), 2U);
+}
+
+// The link's target and the hard link are one file: size and time stay.
+TEST_F(CatalogTest, ALinkThatLeftTheRootIsLookedAtAgain) {
+  testing::TempDir elsewhere;
+  Write(elsewhere.path() / "9.png", Png(9));
+  WriteClasses(dir_.path(), 2);
+  const auto file = dir_.path() / "cat" / "9.png";
+  std::filesystem::create_symlink(elsewhere.path() / "9.png", file);
+  auto catalog = Open();
+  ASSERT_OK_AND_ASSIGN(const auto before, Describe(*catalog, 0.5));
+  ASSERT_EQ(before->quarantined.size(), 1U);
+  EXPECT_THAT(before->quarantined[0].reason(), HasSubstr("leaves the root"));
+  std::filesystem::remove(file);
+  std::filesystem::create_hard_link(elsewhere.path() / "9.png", file);
+  ASSERT_OK_AND_ASSIGN(const auto after, Describe(*catalog));
+  EXPECT_TRUE(after->quarantined.empty());
+  EXPECT_EQ(after->samples.size(), 5U);
+}
+
+TEST_F(CatalogTest, APictureThatMayBeReadAgainIsThere) {
+  using std::filesystem::perms;
+  WriteClasses(dir_.path(), 2);
+  const auto file = dir_.path() / "cat" / "0.png";
+  std::filesystem::permissions(file, perms::none);
+  std::optional<testing::AsNobody> nobody(dir_.path());
+  auto catalog = Catalog::Create(dir_.path(), {}, 1).value();  // this thread alone is nobody
+  ASSERT_OK_AND_ASSIGN(const auto before, Describe(*catalog, 0.5));
+  ASSERT_EQ(before->quarantined.size(), 1U);
+  EXPECT_THAT(before->quarantined[0].reason(), HasSubstr("Permission denied"));
+  nobody.reset();
+  std::filesystem::permissions(file, perms::owner_read | perms::group_read | perms::others_read);
+  nobody.emplace(dir_.path());
+  ASSERT_OK_AND_ASSIGN(const auto after, Describe(*catalog));
+  EXPECT_EQ(after->samples.size(), 4U);
+}
+
+// A file under somebody's write lease cannot be opened at once: one of the errors that pass.
+TEST_F(CatalogTest, APictureThatCannotBeReadForNowIsNotBlamed) {
+  WriteClasses(dir_.path(), 2);
+  const auto ignored = std::signal(SIGIO, SIG_IGN);  // the holder of a lease is told
+  const int fd = ::open((dir_.path() / "cat" / "0.png").c_str(), O_RDWR | O_CLOEXEC);
+  ASSERT_GE(fd, 0);
+  if (::fcntl(fd, F_SETLEASE, F_WRLCK) != 0) GTEST_SKIP() << "no leases in this file system";
+  auto catalog = Open();
+  EXPECT_THAT(Describe(*catalog, 1), StatusIs(absl::StatusCode::kUnavailable, HasSubstr("0.png")));
+  ::close(fd);
+  std::signal(SIGIO, ignored);
+  ASSERT_OK_AND_ASSIGN(const auto dataset, Describe(*catalog));
+  EXPECT_EQ(dataset->samples.size(), 4U);
 }
 
 TEST_F(CatalogTest, ADescriptionThatIsStoppedReadsNoFurtherFiles) {
