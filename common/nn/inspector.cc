@@ -11,6 +11,7 @@
 #include "common/nn/member_model.h"
 #include "common/nn/scaling.h"
 #include "common/nn/tensor_io.h"
+#include "common/nn/torch_errors.h"
 
 namespace atelier::nn {
 namespace {
@@ -52,7 +53,7 @@ class TorchInspector final : public Inspector {
     if (layer == "probs" && !head_) {
       return absl::InvalidArgumentError("layer probs needs the head (--head)");
     }
-    return Guarded([&]() -> absl::StatusOr<FloatArray> {
+    return CatchTorchErrors("run a model", [&]() -> absl::StatusOr<FloatArray> {
       ATELIER_ASSIGN_OR_RETURN(const at::Tensor x, Scale(pixels, scaling));
       const c10::InferenceMode inference;
       ForwardOptions options;
@@ -74,7 +75,7 @@ class TorchInspector final : public Inspector {
 
   absl::StatusOr<std::vector<LayerStatistics>> Statistics(const PixelBatch& pixels,
                                                           v1::Scaling scaling) override {
-    return Guarded([&]() -> absl::StatusOr<std::vector<LayerStatistics>> {
+    return CatchTorchErrors("run a model", [&]() -> absl::StatusOr<std::vector<LayerStatistics>> {
       ATELIER_ASSIGN_OR_RETURN(const at::Tensor x, Scale(pixels, scaling));
       const c10::InferenceMode inference;
       std::vector<LayerStatistics> out;
@@ -91,19 +92,6 @@ class TorchInspector final : public Inspector {
   }
 
  private:
-  template <typename Fn>
-  auto Guarded(Fn&& fn) -> decltype(fn()) {
-    try {
-      return fn();
-    } catch (const c10::OutOfMemoryError&) {
-      return absl::ResourceExhaustedError("out of memory in the forward pass");
-    } catch (const std::bad_alloc&) {
-      return absl::ResourceExhaustedError("out of memory in the forward pass");
-    } catch (const std::exception&) {
-      return absl::InternalError("LibTorch failed in the forward pass");
-    }
-  }
-
   at::Tensor Probabilities(at::Tensor y) const {
     const Tensors tensors = model_->NamedTensors();
     const auto apply = [&](const std::string& layer) {
@@ -159,13 +147,7 @@ absl::StatusOr<std::unique_ptr<Inspector>> Build(const InspectorOptions& options
 
 absl::StatusOr<std::unique_ptr<Inspector>> Inspector::Create(const InspectorOptions& options,
                                                              std::string_view weights) {
-  try {
-    return Build(options, weights);
-  } catch (const std::bad_alloc&) {
-    return absl::ResourceExhaustedError("out of memory while loading a model");
-  } catch (const std::exception&) {
-    return absl::InternalError("LibTorch failed while loading a model");
-  }
+  return CatchTorchErrors("load a model", [&] { return Build(options, weights); });
 }
 
 }  // namespace atelier::nn

@@ -12,6 +12,7 @@
 #include "common/nn/runtime.h"
 #include "common/nn/scaling.h"
 #include "common/nn/tensor_io.h"
+#include "common/nn/torch_errors.h"
 
 namespace atelier::nn {
 namespace {
@@ -35,16 +36,10 @@ class TorchPredictor final : public Predictor {
                                                      size, "x", channels, " bytes, got ",
                                                      pixels.size(), " bytes"));
     }
-    const MutexLock lock(mutex_);
-    try {
+    return CatchTorchErrors("predict", [&]() -> absl::StatusOr<v1::Matrix> {
+      const MutexLock lock(mutex_);
       return Forward(reinterpret_cast<const uint8_t*>(pixels.data()), n, size, channels);
-    } catch (const c10::OutOfMemoryError&) {
-      return absl::ResourceExhaustedError("out of memory in the forward pass");
-    } catch (const std::bad_alloc&) {
-      return absl::ResourceExhaustedError("out of memory in the forward pass");
-    } catch (const std::exception&) {
-      return absl::InternalError("LibTorch failed in the forward pass");
-    }
+    });
   }
 
   const v1::ModelSpec& model() const override { return spec_; }
@@ -95,13 +90,7 @@ absl::StatusOr<std::unique_ptr<Predictor>> Build(const v1::ModelSpec& spec,
 absl::StatusOr<std::unique_ptr<Predictor>> Predictor::Create(const v1::ModelSpec& model,
                                                              std::string_view weights,
                                                              const PredictorOptions& options) {
-  try {
-    return Build(model, weights, options);
-  } catch (const std::bad_alloc&) {
-    return absl::ResourceExhaustedError("out of memory while loading a model");
-  } catch (const std::exception&) {
-    return absl::InternalError("LibTorch failed while loading a model");
-  }
+  return CatchTorchErrors("load a model", [&] { return Build(model, weights, options); });
 }
 
 }  // namespace atelier::nn

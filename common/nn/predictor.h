@@ -24,14 +24,14 @@ class Predictor {
  public:
   // `weights`: bytes of a safetensors file with the whole member ("backbone/…", "head/…").
   // InvalidArgument: not safetensors. FailedPrecondition: does not fit the spec (first mismatch
-  // named).
+  // named). ResourceExhausted: over a limit of safetensors, or no memory.
   static absl::StatusOr<std::unique_ptr<Predictor>> Create(const v1::ModelSpec& model,
                                                            std::string_view weights,
                                                            const PredictorOptions& options = {});
   virtual ~Predictor() = default;
 
   // `pixels`: uint8 NHWC [n, size, size, channels], 0..255, already resized; n >= 1.
-  // Returns softmax, float32 row-major [n, classes].
+  // Returns softmax, float32 row-major [n, classes]; ResourceExhausted without memory.
   virtual absl::StatusOr<v1::Matrix> Predict(std::string_view pixels, int n) = 0;
 
   virtual const v1::ModelSpec& model() const = 0;

@@ -57,6 +57,8 @@ absl::StatusOr<Checkpoint> ParseCheckpoint(std::string_view bytes) {
                                             kFormat));
   }
   auto tensors = nn::LoadTensorsFromSafetensors(bytes.substr(fixed + length));
+  // Without memory nothing is said of the bytes.
+  if (absl::IsResourceExhausted(tensors.status())) return tensors.status();
   if (!tensors.ok()) {
     return absl::DataLossError(
         absl::StrCat("the checkpoint's tensors: ", tensors.status().message()));

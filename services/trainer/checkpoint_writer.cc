@@ -5,8 +5,8 @@
 #include "common/base/logging.h"
 #include "common/base/status.h"
 #include "common/nn/tensor_io.h"
+#include "common/nn/torch_errors.h"
 #include "services/trainer/request_id.h"
-#include "services/trainer/torch_errors.h"
 
 namespace atelier::trainer {
 namespace {
@@ -74,7 +74,8 @@ void CheckpointWriter::Run() {
       job_.reset();
       writing_ = true;
     }
-    const absl::Status written = CatchTorchErrors([&] { return Write(job); });
+    const absl::Status written =
+        nn::CatchTorchErrors("write a checkpoint", [&] { return Write(job); });
     MutexLock lock(mutex_);
     writing_ = false;
     if (!written.ok()) status_ = written;

@@ -14,10 +14,10 @@
 #include "common/nn/predictor.h"
 #include "common/nn/runtime.h"
 #include "common/nn/tensor_io.h"
+#include "common/nn/torch_errors.h"
 #include "services/trainer/environment.h"
 #include "services/trainer/evaluation.h"
 #include "services/trainer/request_id.h"
-#include "services/trainer/torch_errors.h"
 #include "services/trainer/training_loop.h"
 
 namespace atelier::trainer {
@@ -205,8 +205,8 @@ void TaskRunner::Report(const v1::Assignment& assignment, const absl::Status& st
 
 void TaskRunner::Run(const v1::Assignment& assignment, ProgressBoard& board, StopSignal& stop) {
   Outcome outcome;
-  const absl::Status status =
-      CatchTorchErrors([&] { return Train(assignment, board, stop, outcome); });
+  const absl::Status status = nn::CatchTorchErrors(
+      "carry out the task", [&] { return Train(assignment, board, stop, outcome); });
   nn::ReleaseCachedMemory();
   Report(assignment, status, board, stop, outcome);
 }
