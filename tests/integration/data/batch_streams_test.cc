@@ -1,6 +1,7 @@
 // Data-services as servers and their clients in one process: the same batches over TCP, in process,
 // from the middle and from another replica; a consumer that stops reading harms nobody.
 #include <gmock/gmock.h>
+#include <grpcpp/channel.h>
 
 #include <algorithm>
 #include <chrono>
@@ -10,6 +11,7 @@
 #include <vector>
 
 #include "atelier/v1/data_service.grpc.pb.h"
+#include "common/rpc/call_counter.h"
 #include "common/rpc/channel.h"
 #include "common/rpc/server.h"
 #include "services/data/client.h"
@@ -40,8 +42,10 @@ class BatchStreamsTest : public ::testing::Test {
  protected:
   void SetUp() override { WriteClasses(dir_.path(), kPerClass); }
 
-  std::unique_ptr<DataServer> Start(bool in_process, int64_t window_bytes = 64 * kMiB) {
+  std::unique_ptr<DataServer> Start(bool in_process, int64_t window_bytes = 64 * kMiB,
+                                    rpc::ServerOptions server = {}) {
     DataServiceOptions options;
+    options.server = std::move(server);
     options.root = dir_.path();
     options.threads = 2;
     options.window_bytes = window_bytes;
@@ -144,6 +148,43 @@ TEST_F(BatchStreamsTest, AnotherReplicaGoesOnAtTheNextStep) {
   // It began where the first one was left (or later: some batches were on their way already).
   EXPECT_GT(other.stats().batches_produced, 0);
   EXPECT_LE(other.stats().batches_produced, kSteps - kBefore);
+}
+
+// A trainer's epoch takes longer than a connection may. What was on its way when one was cut comes
+// again.
+TEST_F(BatchStreamsTest, AnEpochGoesOnOverTheConnectionsThatItOutlives) {
+  constexpr int kConnections = 4;
+  rpc::ServerOptions aging;
+  aging.connection_age = std::chrono::milliseconds(200);
+  aging.connection_age_grace = std::chrono::milliseconds(1);
+  const auto server = Start(false, 64 * kMiB, aging);
+  const auto reference = Start(false);
+  const v1::DataPlan plan = Plan(*reference, 320);  // some are on their way at once, not all
+  const auto whole =
+      BatchSource::Create(channels_, {Address(*reference)})->Open(plan, /*epoch=*/0, 0);
+
+  rpc::ChannelOptions counted;
+  counted.call_counter = std::make_shared<rpc::CallCounter>();
+  const auto channels = rpc::MakeTcpChannelFactory(counted);
+  const auto calls = [&] {
+    return counted.call_counter->Snapshot()["/atelier.v1.DataService/StreamBatches"];
+  };
+  const auto channel = channels->Connect(Address(*server));
+  const auto stream = BatchSource::Create(channels, {Address(*server)})->Open(plan, /*epoch=*/0, 0);
+  const auto patience = std::chrono::system_clock::now() + std::chrono::minutes(1);
+  for (int step = 0; step < kSteps; ++step) {
+    SCOPED_TRACE(step);
+    ASSERT_OK_AND_ASSIGN(const std::optional<v1::Batch> expected, whole->Next());
+    ASSERT_OK_AND_ASSIGN(const std::optional<v1::Batch> batch, stream->Next());
+    ASSERT_TRUE(expected.has_value() && batch.has_value());
+    EXPECT_EQ(batch->SerializeAsString(), expected->SerializeAsString());
+    if (calls() >= kConnections) continue;
+    // Trains on it until the connection is too old.
+    ASSERT_TRUE(channel->WaitForStateChange(GRPC_CHANNEL_READY, patience));
+  }
+  ASSERT_OK_AND_ASSIGN(const std::optional<v1::Batch> end, stream->Next());
+  EXPECT_FALSE(end.has_value());
+  EXPECT_GE(calls(), kConnections);
 }
 
 TEST_F(BatchStreamsTest, AConsumerThatStopsReadingLeavesMemoryFlatAndOthersAtTheirRate) {
