@@ -2,10 +2,12 @@
 
 #include <gmock/gmock.h>
 
+#include <atomic>
 #include <condition_variable>
 #include <deque>
 #include <future>
 #include <map>
+#include <memory>
 #include <mutex>
 #include <string>
 #include <vector>
@@ -15,14 +17,18 @@
 namespace atelier::trainer {
 namespace {
 
-// A coordinator that never says anything: a stream ends only when it is cancelled.
+// False breaks the stream.
+using OnSend = std::function<bool(const v1::TrainerMessage&)>;
+
+// A coordinator that never says anything: a stream ends only when it is cancelled or broken.
 class SilentStream final : public coordinator::WorkStream {
  public:
-  explicit SilentStream(std::function<void()> on_send) : on_send_(std::move(on_send)) {}
+  explicit SilentStream(OnSend on_send) : on_send_(std::move(on_send)) {}
   ~SilentStream() override { Cancel(); }
-  bool Send(const v1::TrainerMessage&) override {
-    on_send_();
-    return true;
+  bool Send(const v1::TrainerMessage& message) override {
+    if (on_send_(message)) return true;
+    Cancel();
+    return false;
   }
   std::optional<v1::CoordinatorMessage> Receive() override {
     std::unique_lock lock(mutex_);
@@ -37,7 +43,7 @@ class SilentStream final : public coordinator::WorkStream {
   absl::Status Finish() override { return absl::CancelledError(); }
 
  private:
-  const std::function<void()> on_send_;
+  const OnSend on_send_;
   std::mutex mutex_;
   std::condition_variable ended_;
   bool cancelled_ = false;
@@ -45,7 +51,7 @@ class SilentStream final : public coordinator::WorkStream {
 
 class SilentFleet final : public coordinator::FleetClient {
  public:
-  explicit SilentFleet(std::function<void()> on_send) : on_send_(std::move(on_send)) {}
+  explicit SilentFleet(OnSend on_send) : on_send_(std::move(on_send)) {}
   std::unique_ptr<coordinator::WorkStream> OpenWork() override {
     return std::make_unique<SilentStream>(on_send_);
   }
@@ -54,30 +60,33 @@ class SilentFleet final : public coordinator::FleetClient {
   absl::StatusOr<v1::ListFleetResponse> ListFleet() override { return v1::ListFleetResponse(); }
 
  private:
-  const std::function<void()> on_send_;
+  const OnSend on_send_;
 };
 
-// The stream is opened, and its hello still under way, when the trainer is told to stop.
+// Dies with its thread.
+thread_local std::shared_ptr<void> at_thread_end;
+
+// A stream is opened, and its hello still under way, when the trainer is told to stop.
 TEST(WorkSession, DrainsWhileTheHelloIsUnderWay) {
-  std::promise<void> hello;
-  std::promise<void> draining;
-  std::once_flag first;
-  SilentFleet fleet([&] {
-    std::call_once(first, [&] {
-      hello.set_value();
-      // The drain has begun when this wait is over, and has nothing to cancel yet.
-      draining.get_future().wait();
-      std::this_thread::sleep_for(std::chrono::milliseconds(100));
-    });
+  std::promise<void> second_hello;
+  std::promise<void> closed;
+  std::atomic<int> hellos = 0;
+  SilentFleet fleet([&](const v1::TrainerMessage& message) {
+    if (message.has_heartbeat() && at_thread_end.use_count() == 0) {
+      // This thread ends when the drain has come to closing, and has no stream to cancel.
+      at_thread_end = std::shared_ptr<void>(nullptr, [&closed](void*) { closed.set_value(); });
+    }
+    if (message.has_hello() && ++hellos == 2) {
+      second_hello.set_value();
+      closed.get_future().wait();
+    }
+    return !message.has_heartbeat();
   });
   const testing::FakeClock clock;
   const auto session = WorkSession::Start(
       fleet, {}, [](const v1::Assignment&, ProgressBoard&, StopSignal&) {}, clock);
-  hello.get_future().wait();
-  auto drained = std::async(std::launch::async, [&] {
-    draining.set_value();
-    session->Drain();
-  });
+  second_hello.get_future().wait();
+  auto drained = std::async(std::launch::async, [&] { session->Drain(); });
   ASSERT_EQ(drained.wait_for(std::chrono::seconds(30)), std::future_status::ready);
 }
 
