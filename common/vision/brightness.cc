@@ -22,12 +22,6 @@ uint8_t Stretch(uint8_t level, uint8_t min, uint8_t max) {
 
 }  // namespace
 
-LevelTable BrightnessTable(float factor) {
-  LevelTable table{};
-  for (size_t v = 0; v < table.size(); ++v) table[v] = Scale(factor, static_cast<uint8_t>(v));
-  return table;
-}
-
 LevelTable StretchedBrightnessTable(float factor, uint8_t min, uint8_t max) {
   LevelTable table{};
   for (size_t v = 0; v < table.size(); ++v) {
@@ -56,19 +50,6 @@ void ScaleLevels(float factor, uint8_t* pixels, int64_t n) {
     const float value = factor * static_cast<float>(pixels[i]);
     pixels[i] = static_cast<uint8_t>(static_cast<int>(value < 255.0F ? value : 255.0F));
   }
-}
-
-Image AdjustBrightness(const Image& in, float factor, bool stretch) {
-  Image out = in;
-  const int64_t n = static_cast<int64_t>(out.pixels.size());
-  if (stretch) {
-    LevelRange range;
-    ExtendRange(out.pixels.data(), n, &range);
-    ApplyTable(StretchedBrightnessTable(factor, range.min, range.max), out.pixels.data(), n);
-  } else {
-    ScaleLevels(factor, out.pixels.data(), n);
-  }
-  return out;
 }
 
 }  // namespace atelier::vision

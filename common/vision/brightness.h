@@ -4,15 +4,15 @@
 #include <array>
 #include <cstdint>
 
-#include "common/vision/image.h"
-
 namespace atelier::vision {
 
-// What each level becomes: trunc(factor * v) clamped to 0..255, in float32 as Pillow does it. With
-// `stretch` (TF 2.4) v is first trunc((v - min) / (max - min) * 255); levels outside min..max are
-// clamped to them, and a picture of one level becomes black.
+// Each level v becomes trunc(factor * v) clamped to 0..255, in float32 as Pillow does it, by
+// arithmetic that the compiler turns into vectors; factor >= 0.
+void ScaleLevels(float factor, uint8_t* pixels, int64_t n);
+
+// The same with Keras' stretch (TF 2.4): v is first trunc((v - min) / (max - min) * 255). Levels
+// outside min..max are clamped to them, and a picture of one level becomes black.
 using LevelTable = std::array<uint8_t, 256>;
-LevelTable BrightnessTable(float factor);
 LevelTable StretchedBrightnessTable(float factor, uint8_t min, uint8_t max);
 
 // Lowest and highest level of n bytes, n > 0.
@@ -23,10 +23,5 @@ struct LevelRange {
 void ExtendRange(const uint8_t* pixels, int64_t n, LevelRange* range);
 
 void ApplyTable(const LevelTable& table, uint8_t* pixels, int64_t n);
-
-// BrightnessTable(factor) applied, by arithmetic that the compiler turns into vectors; factor >= 0.
-void ScaleLevels(float factor, uint8_t* pixels, int64_t n);
-
-Image AdjustBrightness(const Image& in, float factor, bool stretch);
 
 }  // namespace atelier::vision

@@ -9,6 +9,7 @@
 #include "common/base/logging.h"
 #include "common/base/process.h"
 #include "common/base/status.h"
+#include "common/nn/caching_allocator.h"
 #include "common/nn/catalog.h"
 #include "common/nn/runtime.h"
 #include "common/rpc/gauges.h"
@@ -71,6 +72,8 @@ class TrainerServerImpl final : public TrainerServer {
       rpc::Gauges gauges;
       gauges.Set("atelier_predictions_total", "Pictures predicted",
                  static_cast<double>(service_.predictions()));
+      gauges.Set("atelier_tensor_cache_bytes", "Bytes of freed tensors kept for the next ones",
+                 static_cast<double>(nn::CachedBytes()));
       return gauges.Collect();
     }
 

@@ -4,8 +4,8 @@
 
 #include <cmath>
 
-#include "common/vision/flip.h"
 #include "tests/unit/vision/test_pictures.h"
+#include "tests/unit/vision/transforms.h"
 
 namespace atelier::vision {
 namespace {
@@ -64,7 +64,7 @@ TEST(Affine, HalfATurnAboutTheMiddleIsBothFlips) {
   AffineParams half_turn;
   half_turn.theta_degrees = 180;
   EXPECT_EQ(WarpAffine(in, MakeAffineMatrix(half_turn, 18, 25)).pixels,
-            FlipHorizontal(FlipVertical(in)).pixels);
+            PlainlyFlipped(in, true, true).pixels);
 }
 
 TEST(Affine, WholePixelShiftRepeatsTheEdge) {
@@ -83,7 +83,7 @@ TEST(Affine, WholePixelShiftRepeatsTheEdge) {
 TEST(Affine, FlippedMatrixEqualsWarpThenFlip) {
   const Image in = WavyImage(31, 20, 3);
   const AffineMatrix matrix = MakeAffineMatrix({12, 1, -2, 4, 0.9, 1.1}, 31, 20);
-  const Image then_flipped = FlipVertical(FlipHorizontal(WarpAffine(in, matrix)));
+  const Image then_flipped = PlainlyFlipped(WarpAffine(in, matrix), true, true);
   const Image at_once = WarpAffine(in, FlipOutput(matrix, 31, 20, true, true));
   EXPECT_EQ(PartBeyond(at_once, then_flipped, 1), 0.0);
 }

@@ -6,10 +6,9 @@
 #include <cmath>
 #include <limits>
 
-#include "common/vision/brightness.h"
-#include "common/vision/flip.h"
 #include "tests/testing/status_matchers.h"
 #include "tests/unit/vision/test_pictures.h"
+#include "tests/unit/vision/transforms.h"
 
 namespace atelier::vision {
 namespace {
@@ -31,12 +30,6 @@ v1::AugmentationSpec Everything() {
   spec.set_width_shift(0.1F);
   spec.set_height_shift(0.1F);
   return spec;
-}
-
-Image Augmented(const Image& in, const AugmentParams& params) {
-  Image out = Image::Make(in.height, in.width, in.channels);
-  Augment(in, params, out.pixels.data());
-  return out;
 }
 
 TEST(Augment, NothingAskedForChangesNothing) {
@@ -110,21 +103,43 @@ TEST(Augment, EqualsTheStepsOneByOne) {
     for (uint32_t sample = 0; sample < 20; ++sample) {
       const AugmentParams params = DrawAugmentation(Everything(), 48, 48, 3, 1, sample);
       Image steps = WarpAffine(in, MakeAffineMatrix(params.affine, 48, 48));
-      if (params.horizontal_flip) steps = FlipHorizontal(steps);
-      if (params.vertical_flip) steps = FlipVertical(steps);
-      steps = AdjustBrightness(steps, params.brightness_factor, true);
+      steps = PlainlyFlipped(steps, params.horizontal_flip, params.vertical_flip);
+      steps = PlainlyStretchedAndBrightened(steps, params.brightness_factor);
       EXPECT_EQ(PartBeyond(Augmented(in, params), steps, 4), 0.0) << sample;
     }
   }
 }
 
-TEST(Augment, FlipsAloneAreExact) {
-  const Image in = NoiseImage(13, 13, 3, 8);
+TEST(Augment, FlipsMirrorPixelsAndKeepTheOrderOfTheirChannels) {
+  const Image in{2, 2, 3, {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12}};
   AugmentParams params;
   params.horizontal_flip = true;
-  EXPECT_EQ(Augmented(in, params).pixels, FlipHorizontal(in).pixels);
+  EXPECT_EQ(Augmented(in, params).pixels,
+            (std::vector<uint8_t>{4, 5, 6, 1, 2, 3, 10, 11, 12, 7, 8, 9}));
+  params = {};
   params.vertical_flip = true;
-  EXPECT_EQ(Augmented(in, params).pixels, FlipVertical(FlipHorizontal(in)).pixels);
+  EXPECT_EQ(Augmented(in, params).pixels,
+            (std::vector<uint8_t>{7, 8, 9, 10, 11, 12, 1, 2, 3, 4, 5, 6}));
+}
+
+TEST(Augment, FlipsAloneAreExact) {
+  const Image in = NoiseImage(13, 13, 3, 8);
+  for (const bool horizontal : {false, true}) {
+    for (const bool vertical : {false, true}) {
+      AugmentParams params;
+      params.horizontal_flip = horizontal;
+      params.vertical_flip = vertical;
+      EXPECT_EQ(Augmented(in, params).pixels, PlainlyFlipped(in, horizontal, vertical).pixels);
+    }
+  }
+}
+
+TEST(Augment, APictureOfOneLevelStretchesToBlack) {
+  AugmentParams params;
+  params.brightness = true;
+  params.brightness_factor = 1.3F;
+  params.brightness_stretch = true;
+  EXPECT_EQ(Augmented(SolidImage(4, 90), params).pixels, SolidImage(4, 0).pixels);
 }
 
 TEST(Augment, ABoxIsThatPartOfTheWholePicture) {

@@ -1,13 +1,12 @@
-// Each transform alone against Keras-Preprocessing 1.1.2 (TF 2.4), with equal parameters:
-// tests/golden/make_keras_preprocessing_reference.py made the references.
+// Each transform of what training does, alone, against Keras-Preprocessing 1.1.2 (TF 2.4), with
+// equal parameters: tests/golden/make_keras_preprocessing_reference.py made the references.
 #include <gtest/gtest.h>
 
 #include <string>
 
 #include "common/vision/affine.h"
-#include "common/vision/brightness.h"
-#include "common/vision/flip.h"
 #include "tests/unit/vision/test_pictures.h"
+#include "tests/unit/vision/transforms.h"
 
 namespace atelier::vision {
 namespace {
@@ -21,10 +20,15 @@ Image Apply(const Image& input, const std::vector<std::string>& row) {
     const AffineParams params{number(1), number(2), number(3), number(4), number(5), number(6)};
     return WarpAffine(input, MakeAffineMatrix(params, kHeight, kWidth, number(0)));
   }
-  if (row[1] == "brightness") {
-    return AdjustBrightness(input, static_cast<float>(number(0)), number(1) != 0);
+  AugmentParams params;
+  params.horizontal_flip = row[1] == "flip_horizontal";
+  params.vertical_flip = row[1] == "flip_vertical";
+  params.brightness = row[1] == "brightness";
+  if (params.brightness) {
+    params.brightness_factor = static_cast<float>(number(0));
+    params.brightness_stretch = number(1) != 0;
   }
-  return row[1] == "flip_horizontal" ? FlipHorizontal(input) : FlipVertical(input);
+  return Augmented(input, params);
 }
 
 TEST(KerasReference, EachTransformAloneIsWithinTwoLevelsOnNinetyNinePercent) {
