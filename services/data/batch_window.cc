@@ -176,18 +176,23 @@ void BatchWindow::Recompute(int step, BatchDone done) {
   if (!accepted) (*shared_done)(Refused());
 }
 
+std::shared_ptr<BatchWindow> WindowRoom::Living(const std::string& key) const {
+  const auto found = windows_.find(key);
+  return found == windows_.end() ? nullptr : found->second.lock();
+}
+
 absl::StatusOr<std::shared_ptr<BatchWindow>> WindowRoom::Open(
     const std::string& plan_digest, int epoch,
     const std::function<absl::StatusOr<std::shared_ptr<BatchProducer>>()>& make) {
   const std::string key = absl::StrCat(plan_digest, "/", epoch);
   {
     MutexLock lock(mutex_);
-    if (auto window = windows_[key].lock()) return window;
+    if (auto window = Living(key)) return window;
   }
   ATELIER_ASSIGN_OR_RETURN(std::shared_ptr<BatchProducer> producer, make());
   MutexLock lock(mutex_);
   std::erase_if(windows_, [](const auto& entry) { return entry.second.expired(); });
-  if (auto window = windows_[key].lock()) return window;
+  if (auto window = Living(key)) return window;
   auto window = std::make_shared<BatchWindow>(std::move(producer), workers_, budget_);
   windows_[key] = window;
   for (const auto& [name, other] : windows_) {

@@ -91,7 +91,8 @@ class WindowRoom {
  public:
   WindowRoom(int64_t max_bytes, int workers) : budget_(max_bytes), workers_(workers) {}
 
-  // The window of (plan digest, epoch): an existing one, or a new one from `make`.
+  // The window of (plan digest, epoch): an existing one, or a new one from `make`. What cannot be
+  // made leaves nothing behind.
   absl::StatusOr<std::shared_ptr<BatchWindow>> Open(
       const std::string& plan_digest, int epoch,
       const std::function<absl::StatusOr<std::shared_ptr<BatchProducer>>()>& make);
@@ -101,6 +102,10 @@ class WindowRoom {
   void Stop() { workers_.Stop(); }
 
  private:
+  // nullptr: none, or not any more.
+  std::shared_ptr<BatchWindow> Living(const std::string& key) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
   WindowBudget budget_;
   WorkerPool workers_;
   Mutex mutex_;

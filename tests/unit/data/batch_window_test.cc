@@ -1,5 +1,7 @@
 #include "services/data/batch_window.h"
 
+#include <malloc.h>
+
 #include <future>
 #include <memory>
 #include <new>
@@ -56,6 +58,23 @@ TEST_F(BatchWindowTest, TwoConsumersShareOneProduction) {
   for (int step = 0; step < kSteps; ++step) EXPECT_EQ(Read(*first, step), Read(*second, step));
   EXPECT_EQ(room.stats().produced, kSteps);
   EXPECT_EQ(room.stats().recomputed, 0);
+  room.Stop();
+}
+
+// Clients choose the plans, and most that can be thought of cannot be carried out.
+TEST_F(BatchWindowTest, PlansThatCannotBeCarriedOutLeaveNothingBehind) {
+  constexpr int kPlans = 2000;
+  constexpr size_t kDigestBytes = 10'000;
+  WindowRoom room(64 << 20, 1);
+  const auto refuse = []() -> absl::StatusOr<std::shared_ptr<BatchProducer>> {
+    return absl::InvalidArgumentError("no");
+  };
+  const size_t before = ::mallinfo2().uordblks;
+  for (int i = 0; i < kPlans; ++i) {
+    const std::string digest = std::to_string(i) + std::string(kDigestBytes, 'd');
+    EXPECT_FALSE(room.Open(digest, 0, refuse).ok());
+  }
+  EXPECT_LT(::mallinfo2().uordblks, before + kPlans * kDigestBytes / 10);
   room.Stop();
 }
 
