@@ -31,21 +31,37 @@ class RegistrationImpl final : public Registration {
     {
       MutexLock lock(mutex_);
       stopping_ = true;
+      if (under_way_ != nullptr) under_way_->TryCancel();
       stop_.NotifyAll();
     }
     thread_.join();
     request_.set_leaving(true);
-    Call(kGoodbyeTimeout);
+    grpc::ClientContext context;
+    Call(context, kGoodbyeTimeout);
   }
 
  private:
-  // The time to live granted; zero when the coordinator did not answer.
-  std::chrono::milliseconds Call(std::chrono::milliseconds timeout) {
+  // As Call, but the destructor may end it. Zero, too, when it has begun.
+  std::chrono::milliseconds Register() {
     grpc::ClientContext context;
+    {
+      MutexLock lock(mutex_);
+      if (stopping_) return {};
+      under_way_ = &context;
+    }
+    const std::chrono::milliseconds ttl = Call(context, kCallTimeout);
+    MutexLock lock(mutex_);
+    under_way_ = nullptr;
+    return ttl;
+  }
+
+  // The time to live granted; zero when the coordinator did not answer.
+  std::chrono::milliseconds Call(grpc::ClientContext& context, std::chrono::milliseconds timeout) {
     context.set_deadline(std::chrono::system_clock::now() + timeout);
     v1::RegisterDataServiceResponse response;
     const grpc::Status status = stub_->RegisterDataService(&context, request_, &response);
-    if (status.ok() != registered_) {
+    const bool ended = status.error_code() == grpc::StatusCode::CANCELLED;  // by ourselves
+    if (!ended && status.ok() != registered_) {
       registered_ = status.ok();
       if (registered_) {
         LogInfo("registered with the coordinator as %s", request_.id());
@@ -58,7 +74,7 @@ class RegistrationImpl final : public Registration {
 
   void Run() {
     while (true) {
-      const std::chrono::milliseconds ttl = Call(kCallTimeout);
+      const std::chrono::milliseconds ttl = Register();
       const std::chrono::milliseconds pause = ttl.count() > 0 ? ttl / 3 : kRetryPause;
       MutexLock lock(mutex_);
       if (stop_.WaitFor(mutex_, pause,
@@ -74,6 +90,7 @@ class RegistrationImpl final : public Registration {
   Mutex mutex_;
   CondVar stop_;
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
+  grpc::ClientContext* under_way_ ABSL_GUARDED_BY(mutex_) = nullptr;
   std::thread thread_;
 };
 

@@ -9,7 +9,8 @@
 
 namespace atelier::data {
 
-// Thread-safe. The destructor says good-bye (best effort, a second at most) and joins.
+// Thread-safe. The destructor ends a call under way, says good-bye (best effort) and joins: a
+// second at most.
 class Registration {
  public:
   // `address`: host:port that others reach this service at; ":port" leaves the host to the

@@ -58,8 +58,10 @@ class DataServerImpl final : public DataServer {
 
   void Drain(std::chrono::milliseconds grace) override {
     if (server_ == nullptr) return;
-    registration_.reset();
+    // At once: a good-bye to a coordinator that does not answer takes its time.
+    server_->SetServing(false);
     service_->Drain();
+    registration_.reset();
     server_->Shutdown(grace);
     windows_->Stop();
     handlers_->Stop();

@@ -45,8 +45,8 @@ class DataServer {
 
   virtual rpc::RpcServer& server() = 0;
   virtual DataServiceStats stats() const = 0;
-  // Says good-bye to the coordinator; NOT_SERVING; descriptions end at the next file, streams are
-  // cancelled after `grace`.
+  // NOT_SERVING; descriptions end at the next file; says good-bye to the coordinator, for a second
+  // at most; streams are cancelled after `grace`.
   virtual void Drain(std::chrono::milliseconds grace) = 0;
 };
 
