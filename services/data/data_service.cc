@@ -13,23 +13,6 @@
 #include "services/data/preview.h"
 
 namespace atelier::data {
-namespace {
-
-constexpr int kManifestPage = 2000;
-
-void SendManifest(const Dataset& dataset, DescribeReactor& reactor) {
-  v1::DescribeDatasetResponse page;
-  for (size_t i = 0; i < dataset.samples.size(); ++i) {
-    *page.mutable_manifest()->add_samples() = dataset.samples[i];
-    if (page.manifest().samples_size() == kManifestPage || i + 1 == dataset.samples.size()) {
-      reactor.Send(std::move(page));
-      page = {};
-    }
-  }
-}
-
-}  // namespace
-
 StopCheck DataServiceImpl::StopOf(const grpc::CallbackServerContext* context) const {
   return [this, context]() -> absl::Status {
     if (context->IsCancelled()) return absl::CancelledError("cancelled");
@@ -40,7 +23,7 @@ StopCheck DataServiceImpl::StopOf(const grpc::CallbackServerContext* context) co
 
 grpc::ServerWriteReactor<v1::DescribeDatasetResponse>* DataServiceImpl::DescribeDataset(
     grpc::CallbackServerContext* context, const v1::DescribeDatasetRequest* request) {
-  auto* reactor = new DescribeReactor;
+  auto* reactor = new DescribeReactor(*context, describe_limit_);
   const bool accepted = handlers_.Submit([this, reactor, stop = StopOf(context), asked = *request] {
     reactor->End(vision::Guarded("describe the dataset", [&]() -> absl::Status {
       ATELIER_ASSIGN_OR_RETURN(
@@ -50,7 +33,7 @@ grpc::ServerWriteReactor<v1::DescribeDatasetResponse>* DataServiceImpl::Describe
       v1::DescribeDatasetResponse part;
       ATELIER_ASSIGN_OR_RETURN(*part.mutable_summary(), Summarize(*dataset, asked.split()));
       reactor->Send(std::move(part));
-      if (asked.want_manifest()) SendManifest(*dataset, *reactor);
+      if (asked.want_manifest()) reactor->SendManifest(dataset);
       return absl::OkStatus();
     }));
   });

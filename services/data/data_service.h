@@ -2,6 +2,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <string>
 
 #include "atelier/v1/data_service.grpc.pb.h"
@@ -15,8 +16,14 @@ namespace atelier::data {
 // Thread-safe. Everything passed in must outlive it.
 class DataServiceImpl final : public v1::DataService::CallbackService {
  public:
-  DataServiceImpl(Catalog& catalog, PictureCache& cache, WindowRoom& windows, WorkerPool& handlers)
-      : catalog_(catalog), cache_(cache), windows_(windows), handlers_(handlers) {}
+  // `describe_limit`: the longest that a description may take, its client's reading included.
+  DataServiceImpl(Catalog& catalog, PictureCache& cache, WindowRoom& windows, WorkerPool& handlers,
+                  std::chrono::milliseconds describe_limit)
+      : catalog_(catalog),
+        cache_(cache),
+        windows_(windows),
+        handlers_(handlers),
+        describe_limit_(describe_limit) {}
 
   // From now on what describes a dataset or wants to ends with UNAVAILABLE, for it may last longer
   // than any grace; streams that have begun go on.
@@ -40,6 +47,7 @@ class DataServiceImpl final : public v1::DataService::CallbackService {
   PictureCache& cache_;
   WindowRoom& windows_;
   WorkerPool& handlers_;
+  const std::chrono::milliseconds describe_limit_;
   std::atomic<bool> draining_{false};
 };
 

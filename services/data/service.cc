@@ -31,7 +31,8 @@ class DataServerImpl final : public DataServer {
     cache_ = std::make_unique<PictureCache>(options_.cache_bytes);
     windows_ = std::make_unique<WindowRoom>(options_.window_bytes, threads);
     handlers_ = std::make_unique<WorkerPool>(kHandlerThreads);
-    service_ = std::make_unique<DataServiceImpl>(*catalog_, *cache_, *windows_, *handlers_);
+    service_ = std::make_unique<DataServiceImpl>(*catalog_, *cache_, *windows_, *handlers_,
+                                                 options_.describe_limit);
     if (!options_.server.in_process_only) {
       options_.server.metrics = std::make_shared<Metrics>(*this);
     }

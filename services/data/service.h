@@ -25,6 +25,8 @@ struct DataServiceOptions {
   int64_t cache_bytes = int64_t{1} << 30;
   int64_t window_bytes = int64_t{256} << 20;
   vision::DecodeLimits limits;
+  // Imposed on a description whose client sets no deadline, or reads no further.
+  std::chrono::milliseconds describe_limit{1'800'000};
 };
 
 // What it holds and did, for metrics and tests.

@@ -36,9 +36,13 @@ class DescribeTest : public ::testing::Test {
       fs::create_hard_link(picture, picture.parent_path() / (std::to_string(i) + ".bmp"));
     }
     WriteClasses(dir_.path() / "few", 2);
+    Start(DataServiceOptions().describe_limit);
+  }
+  void Start(std::chrono::milliseconds describe_limit) {
     DataServiceOptions options;
     options.root = dir_.path();
     options.threads = 2;
+    options.describe_limit = describe_limit;
     server_ = DataServer::Start(std::move(options)).value();
     channel_ = rpc::MakeTcpChannelFactory()->Connect("127.0.0.1:" +
                                                      std::to_string(server_->server().port()));
@@ -48,6 +52,37 @@ class DescribeTest : public ::testing::Test {
   std::unique_ptr<DataServer> server_;
   std::shared_ptr<grpc::Channel> channel_;
 };
+
+TEST_F(DescribeTest, TheManifestComesWholeAndInOrder) {
+  constexpr size_t kFiles = 4001;  // two pages of 2,000, and one of one
+  const fs::path picture = dir_.path() / "pages" / "10000.png";
+  Write(picture, Png(1, 8));
+  for (size_t i = 1; i < kFiles; ++i) {
+    fs::create_hard_link(picture, picture.parent_path() / (std::to_string(10'000 + i) + ".png"));
+  }
+  v1::DescribeDatasetRequest request;
+  request.set_dataset("pages");
+  request.set_unlabeled_ok(true);
+  request.set_want_manifest(true);
+  ASSERT_OK_AND_ASSIGN(const DatasetDescription described,
+                       DataClient::Create(channel_)->Describe(request, [](const auto&) {}));
+  ASSERT_EQ(described.samples.size(), kFiles);
+  for (size_t i = 0; i < kFiles; ++i) {
+    ASSERT_EQ(described.samples[i].file(), std::to_string(10'000 + i) + ".png");
+  }
+}
+
+TEST_F(DescribeTest, OneThatTakesTooLongIsCancelled) {
+  Start(std::chrono::milliseconds(300));
+  const auto stub = v1::DataService::NewStub(channel_);
+  v1::DescribeDatasetRequest request;
+  request.set_dataset("many");
+  grpc::ClientContext context;
+  const auto reader = stub->DescribeDataset(&context, request);
+  v1::DescribeDatasetResponse part;
+  while (reader->Read(&part)) EXPECT_TRUE(part.has_progress());
+  EXPECT_THAT(rpc::FromGrpcStatus(reader->Finish()), StatusIs(absl::StatusCode::kCancelled));
+}
 
 TEST_F(DescribeTest, DrainingEndsItAtTheNextFile) {
   const auto stub = v1::DataService::NewStub(channel_);
