@@ -7,7 +7,8 @@
 
 namespace atelier::rpc {
 
-// Codes map one to one; messages are cut at 4 KiB.
+// Codes map one to one; messages are cut, between characters, where they would take more than 4 KiB
+// on the wire (three bytes for each that is not printable ASCII).
 grpc::Status ToGrpcStatus(const absl::Status& status);
 absl::Status FromGrpcStatus(const grpc::Status& status);
 

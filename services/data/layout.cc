@@ -14,10 +14,10 @@
 #include "absl/strings/str_cat.h"
 #include "common/base/files.h"
 #include "common/base/status.h"
+#include "common/base/utf8.h"
 #include "common/vision/decode.h"
 #include "services/data/csv.h"
 #include "services/data/path_guard.h"
-#include "services/data/utf8.h"
 
 namespace atelier::data {
 namespace {

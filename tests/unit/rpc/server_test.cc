@@ -13,6 +13,7 @@
 #include "atelier/v1/aggregator.grpc.pb.h"
 #include "common/rpc/channel.h"
 #include "common/rpc/service_main.h"
+#include "common/rpc/status.h"
 #include "tests/testing/status_matchers.h"
 
 namespace atelier::rpc {
@@ -20,6 +21,12 @@ namespace {
 
 using ::atelier::testing::StatusIs;
 using ::testing::HasSubstr;
+
+std::string FourThousandBytesOfHangul() {
+  std::string text = "x";
+  while (text.size() < 4'000) text += "\xea\xb0\x80";
+  return text;
+}
 
 class EchoService final : public v1::AggregatorService::CallbackService {
  public:
@@ -29,6 +36,13 @@ class EchoService final : public v1::AggregatorService::CallbackService {
     response->mutable_ensemble()->set_name("echo");
     grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
     reactor->Finish(grpc::Status::OK);
+    return reactor;
+  }
+  grpc::ServerUnaryReactor* Predict(grpc::CallbackServerContext* context,
+                                    const v1::AggregatorPredictRequest*,
+                                    v1::AggregatorPredictResponse*) override {
+    grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+    reactor->Finish(ToGrpcStatus(absl::NotFoundError(FourThousandBytesOfHangul())));
     return reactor;
   }
 };
@@ -57,6 +71,20 @@ TEST(RpcServer, AnswersOverTcpAndInProcessAndCountsTheSameCalls) {
   EXPECT_TRUE(Call(tcp->Connect("127.0.0.1:" + std::to_string(server->port()))).ok());
   EXPECT_EQ(over_tcp.call_counter->Snapshot(), embedded);
   EXPECT_EQ(embedded.at("/atelier.v1.AggregatorService/GetServedEnsemble"), 1);
+}
+
+TEST(RpcServer, ALongMessageInHangulArrivesWithItsCode) {
+  EchoService service;
+  ASSERT_OK_AND_ASSIGN(auto server, RpcServer::Start({}, {&service}));
+  const auto stub = v1::AggregatorService::NewStub(
+      MakeTcpChannelFactory()->Connect("127.0.0.1:" + std::to_string(server->port())));
+  grpc::ClientContext context;
+  context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(10));
+  v1::AggregatorPredictResponse response;
+  const grpc::Status status = stub->Predict(&context, {}, &response);
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::NOT_FOUND) << status.error_message();
+  EXPECT_TRUE(FourThousandBytesOfHangul().starts_with(status.error_message()));
+  EXPECT_GT(status.error_message().size(), 1'000);
 }
 
 TEST(RpcServer, ATakenPortIsAClearError) {

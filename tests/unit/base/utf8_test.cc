@@ -1,8 +1,8 @@
-#include "services/data/utf8.h"
+#include "common/base/utf8.h"
 
 #include <gtest/gtest.h>
 
-namespace atelier::data {
+namespace atelier {
 namespace {
 
 TEST(IsUtf8, TakesEveryLengthAndItsEnds) {
@@ -23,5 +23,21 @@ TEST(IsUtf8, RefusesWhatIsCutOverlongOrNoCharacter) {
   }
 }
 
+TEST(CutUtf8, KeepsWholeCharactersOnly) {
+  EXPECT_EQ(CutUtf8("", 3), "");
+  EXPECT_EQ(CutUtf8("plain", 3), "pla");
+  EXPECT_EQ(CutUtf8("caf\xc3\xa9", 5), "caf\xc3\xa9");
+  EXPECT_EQ(CutUtf8("caf\xc3\xa9", 4), "caf");
+  EXPECT_EQ(CutUtf8("\xf0\x9f\x98\x80", 3), "");
+  EXPECT_EQ(CutUtf8("\xff\xff\xff", 2), "\xff\xff");
+}
+
+TEST(ReplaceInvalidUtf8, KeepsCharactersAndReplacesTheRest) {
+  EXPECT_EQ(ReplaceInvalidUtf8("caf\xc3\xa9"), "caf\xc3\xa9");
+  EXPECT_EQ(ReplaceInvalidUtf8("caf\xc3"), "caf\xef\xbf\xbd");
+  EXPECT_EQ(ReplaceInvalidUtf8("\xe7\xb5z"), "\xef\xbf\xbd\xef\xbf\xbdz");
+  EXPECT_EQ(ReplaceInvalidUtf8(std::string_view("a\0b", 3)), std::string_view("a\0b", 3));
+}
+
 }  // namespace
-}  // namespace atelier::data
+}  // namespace atelier
