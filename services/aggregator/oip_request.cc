@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "common/base/status.h"
+#include "common/base/utf8.h"
 
 namespace atelier::aggregator {
 namespace {
@@ -23,7 +24,8 @@ absl::Status Invalid(const std::string& message) { return absl::InvalidArgumentE
 // Names come from the client: quoted, and cut so that a message stays a message.
 std::string Quoted(const std::string& name) {
   constexpr size_t kShown = 64;
-  return absl::StrCat("\"", name.substr(0, kShown), name.size() > kShown ? "…" : "", "\"");
+  return absl::StrCat("\"", ReplaceInvalidUtf8(CutUtf8(name, kShown)),
+                      name.size() > kShown ? "…" : "", "\"");
 }
 
 std::string ShapeText(const Tensor& tensor) {

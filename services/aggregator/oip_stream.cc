@@ -5,6 +5,7 @@
 #include <memory>
 #include <utility>
 
+#include "common/base/utf8.h"
 #include "services/aggregator/call_wire.h"
 
 namespace atelier::aggregator {
@@ -77,8 +78,9 @@ class OipStreams::Stream final : public Reactor, public std::enable_shared_from_
           if (answer.ok()) {
             *slot->response.mutable_infer_response() = *std::move(answer);
           } else {
-            slot->response.set_error_message(
-                answer.status().ToString(absl::StatusToStringMode::kWithNoExtraData));
+            // A member's words may be anything, and what is no UTF-8 breaks the whole stream.
+            slot->response.set_error_message(ReplaceInvalidUtf8(
+                answer.status().ToString(absl::StatusToStringMode::kWithNoExtraData)));
             auto& failed = *slot->response.mutable_infer_response();
             failed.set_model_name(slot->request.model_name());
             failed.set_id(slot->request.id());

@@ -164,6 +164,9 @@ inline std::vector<OipBadCase> OipBadCases() {
       {"InputWithoutName", [](Request& r) { r.mutable_inputs(0)->clear_name(); }},
       {"InputOf100000Letters",
        [](Request& r) { r.mutable_inputs(0)->set_name(std::string(100'000, 'x')); }},
+      // The 64th byte, where messages cut it, is inside a character.
+      {"InputNameWithALongCharacter",
+       [](Request& r) { r.mutable_inputs(0)->set_name(std::string(63, 'x') + "\xc3\xa9"); }},
       {"InputMissing", [](Request& r) { r.clear_inputs(); }},
       {"InputRepeated", [](Request& r) { *r.add_inputs() = r.inputs(0); }},
       {"BothInputs",
