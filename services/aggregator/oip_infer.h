@@ -19,8 +19,8 @@ struct Serving {
   Metrics& metrics;
 };
 
-// `request` lives until `done`, which is called exactly once, on any thread. Records metrics under
-// `api`.
+// `request` lives until `done`, which is called exactly once, on any thread; nobody reads it from
+// then on. Records metrics under `api`.
 void OipInfer(const Serving& serving, std::string_view api,
               const inference::ModelInferRequest& request,
               std::chrono::steady_clock::time_point deadline, std::function<bool()> cancelled,

@@ -64,7 +64,7 @@ class OipStreams::Stream final : public Reactor, public std::enable_shared_from_
 
  private:
   struct Slot {
-    inference::ModelInferRequest request;
+    inference::ModelInferRequest request;  // empty once it is answered
     inference::ModelStreamInferResponse response;
     bool ready = false;
   };
@@ -85,6 +85,9 @@ class OipStreams::Stream final : public Reactor, public std::enable_shared_from_
             failed.set_model_name(slot->request.model_name());
             failed.set_id(slot->request.id());
           }
+          // Admission counts the request no longer, and how long the answer waits is the client's
+          // choice.
+          inference::ModelInferRequest().Swap(&slot->request);
           self->Act([&slot]() { slot->ready = true; });
         });
   }

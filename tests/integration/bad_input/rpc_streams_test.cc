@@ -1,8 +1,11 @@
 // RELIABILITY, "RPC": half-open and slow streams, missing deadline. Clients that misbehave below
 // what a gRPC library would let them, while others are answered.
+#include <malloc.h>
+
 #include <atomic>
 
 #include "atelier/v1/trainer_service.grpc.pb.h"
+#include "common/base/idle_memory.h"
 #include "services/coordinator/client.h"
 #include "services/coordinator/service.h"
 #include "tests/integration/bad_input/rpc_oip_cases.h"
@@ -97,6 +100,40 @@ TEST_F(StreamsTest, OneThatReadsNoAnswerHoldsNobodyUp) {
   EXPECT_EQ(stream->Finish().error_code(), grpc::StatusCode::CANCELLED);
   ExpectNextGoodRequestSucceeds();
 }
+
+#if !defined(__SANITIZE_ADDRESS__)  // which keeps what was freed
+
+TEST_F(StreamsTest, AnswersThatNobodyReadsKeepNoRequestInMemory) {
+  // A window of next to nothing: not even a small answer can be sent.
+  grpc::ChannelArguments arguments;
+  arguments.SetInt(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, 5);
+  arguments.SetInt(GRPC_ARG_HTTP2_BDP_PROBE, 0);
+  const OipClient slow(grpc::CreateCustomChannel("127.0.0.1:" + std::to_string(port()),
+                                                 grpc::InsecureChannelCredentials(), arguments));
+  constexpr int64_t kRequestBytes = 12 << 20;
+  constexpr int kRequests = 4;  // as many as the server reads ahead
+  const auto resident = [] {
+    malloc_trim(0);
+    return ResidentBytes();
+  };
+  const int64_t before = resident();
+  grpc::ClientContext context;
+  const auto stream = slow.stub->ModelStreamInfer(&context);
+  {
+    const auto request = MakeImageRequest({std::string(kRequestBytes, 'x')});
+    for (int i = 0; i < kRequests; ++i) ASSERT_TRUE(stream->Write(request));
+  }
+  // Each is somewhere on its way to an answer until memory is back.
+  const auto end = steady_clock::now() + std::chrono::seconds(20);
+  while (resident() - before > kRequestBytes && steady_clock::now() < end) {
+    ExpectNextGoodRequestSucceeds();
+  }
+  EXPECT_LT(resident() - before, kRequestBytes);
+  context.TryCancel();
+  EXPECT_EQ(stream->Finish().error_code(), grpc::StatusCode::CANCELLED);
+}
+
+#endif
 
 // Answers the warm-up, then nothing any more: a member that hangs.
 class HangingTrainer final : public v1::TrainerService::Service {
