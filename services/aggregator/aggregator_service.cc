@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "atelier/v1/aggregator.grpc.pb.h"
+#include "services/aggregator/bounded_service.h"
 #include "services/aggregator/call_wire.h"
 
 namespace atelier::aggregator {
@@ -28,9 +29,15 @@ void FillResponse(const ServedModel& model, bool want_members, Prediction& predi
   }
 }
 
-class Handlers final : public v1::AggregatorService::CallbackService {
+class Handlers final : public BoundedService<v1::AggregatorService::CallbackService> {
  public:
-  explicit Handlers(const Serving& serving) : serving_(serving) {}
+  explicit Handlers(const Serving& serving)
+      : BoundedService(*v1::AggregatorPredictRequest::descriptor()->file()->FindServiceByName(
+            "AggregatorService")),
+        serving_(serving) {
+    Bind("Predict", &Handlers::Predict);
+    Bind("GetServedEnsemble", &Handlers::GetServedEnsemble);
+  }
 
   grpc::ServerUnaryReactor* Predict(grpc::CallbackServerContext* context,
                                     const v1::AggregatorPredictRequest* request,
@@ -64,12 +71,10 @@ class Handlers final : public v1::AggregatorService::CallbackService {
   grpc::ServerUnaryReactor* GetServedEnsemble(grpc::CallbackServerContext* context,
                                               const v1::GetServedEnsembleRequest*,
                                               v1::ServedEnsemble* response) override {
-    grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
     if (const auto current = serving_.versions.Current(); current != nullptr) {
       *response->mutable_ensemble() = current->ensemble;
     }
-    reactor->Finish(grpc::Status::OK);
-    return reactor;
+    return Finished(context, grpc::Status::OK);
   }
 
  private:

@@ -52,7 +52,7 @@ void AddFlags(CLI::App& app, Flags& flags) {
   Flag(app, "deadline-ms", flags.deadline_ms, "Deadline of calls that bring none")
       ->check(CLI::PositiveNumber);
   Flag(app, "max-pictures", service.limits.max_pictures, "Pictures of one request")
-      ->check(CLI::Range(1, RequestLimits().max_pictures));  // trainers take no more
+      ->check(CLI::Range(1, RequestLimits::kMostPictures));
   vision::AddPictureLimitFlags(app, service.limits.picture);
   Flag(app, "drain-ms", flags.drain_ms, "Time running requests get on SIGTERM")
       ->check(CLI::NonNegativeNumber);

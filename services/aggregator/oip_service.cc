@@ -5,6 +5,7 @@
 
 #include "common/rpc/status.h"
 #include "inference/grpc_predict_v2.grpc.pb.h"
+#include "services/aggregator/bounded_service.h"
 #include "services/aggregator/call_wire.h"
 #include "services/aggregator/oip_response.h"
 #include "services/aggregator/oip_stream.h"
@@ -15,10 +16,27 @@ namespace {
 constexpr char kServerName[] = "atelier";
 constexpr char kServerVersion[] = "0.1.0";
 
-// Triton's calls without a method here answer UNIMPLEMENTED: the generated class does that.
-class Handlers final : public inference::GRPCInferenceService::CallbackService {
+const google::protobuf::ServiceDescriptor& Descriptor() {
+  return *inference::ModelInferRequest::descriptor()->file()->FindServiceByName(
+      "GRPCInferenceService");
+}
+
+// Triton's calls without a method here answer UNIMPLEMENTED.
+class Handlers final : public BoundedService<inference::GRPCInferenceService::CallbackService> {
  public:
-  explicit Handlers(const Serving& serving) : serving_(serving), streams_(serving) {}
+  explicit Handlers(const Serving& serving)
+      : BoundedService(Descriptor()), serving_(serving), streams_(serving) {
+    Bind("ServerLive", &Handlers::ServerLive);
+    Bind("ServerReady", &Handlers::ServerReady);
+    Bind("ModelReady", &Handlers::ModelReady);
+    Bind("ServerMetadata", &Handlers::ServerMetadata);
+    Bind("ModelMetadata", &Handlers::ModelMetadata);
+    Bind("ModelConfig", &Handlers::ModelConfig);
+    Bind("ModelInfer", &Handlers::ModelInfer);
+    BindStream<inference::ModelInferRequest, inference::ModelStreamInferResponse>(
+        "ModelStreamInfer",
+        [this](grpc::CallbackServerContext* context) { return streams_.Open(context); });
+  }
 
   void Drain() {
     draining_ = true;
@@ -88,18 +106,7 @@ class Handlers final : public inference::GRPCInferenceService::CallbackService {
     return reactor;
   }
 
-  OipStreams::Reactor* ModelStreamInfer(grpc::CallbackServerContext* context) override {
-    return streams_.Open(context);
-  }
-
  private:
-  static grpc::ServerUnaryReactor* Finished(grpc::CallbackServerContext* context,
-                                            const grpc::Status& status) {
-    grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-    reactor->Finish(status);
-    return reactor;
-  }
-
   template <typename Request>
   absl::StatusOr<ServedModel> Find(const Request& request) const {
     return FindModel(serving_.versions, request.name(), request.version());

@@ -64,36 +64,39 @@ class OipStreams::Stream final : public Reactor, public std::enable_shared_from_
 
  private:
   struct Slot {
-    inference::ModelInferRequest request;  // empty once it is answered
+    Bounded<inference::ModelInferRequest> request;  // nothing once it is answered
     inference::ModelStreamInferResponse response;
     bool ready = false;
   };
 
   void Work(const std::shared_ptr<Slot>& slot) {
+    if (!slot->request.refusal.ok()) return Answer(slot, slot->request.refusal);
     const auto deadline = DeadlineOf(*context_, owner_.serving_.engine.limits().imposed_deadline);
     OipInfer(
-        owner_.serving_, "oip_stream", slot->request, deadline,
+        owner_.serving_, "oip_stream", slot->request.message, deadline,
         [this] { return cancelled_.load(); },
-        [self = shared_from_this(), slot](absl::StatusOr<inference::ModelInferResponse> answer) {
-          if (answer.ok()) {
-            *slot->response.mutable_infer_response() = *std::move(answer);
-          } else {
-            // A member's words may be anything, and what is no UTF-8 breaks the whole stream.
-            slot->response.set_error_message(ReplaceInvalidUtf8(
-                answer.status().ToString(absl::StatusToStringMode::kWithNoExtraData)));
-            auto& failed = *slot->response.mutable_infer_response();
-            failed.set_model_name(slot->request.model_name());
-            failed.set_id(slot->request.id());
-          }
-          // Admission counts the request no longer, and how long the answer waits is the client's
-          // choice.
-          inference::ModelInferRequest().Swap(&slot->request);
-          self->Act([&slot]() { slot->ready = true; });
-        });
+        [self = shared_from_this(), slot](auto answer) { self->Answer(slot, std::move(answer)); });
+  }
+
+  void Answer(const std::shared_ptr<Slot>& slot,
+              absl::StatusOr<inference::ModelInferResponse> answer) {
+    auto& response = *slot->response.mutable_infer_response();
+    if (answer.ok()) {
+      response = *std::move(answer);
+    } else {
+      // A member's words may be anything, and what is no UTF-8 breaks the whole stream.
+      slot->response.set_error_message(
+          ReplaceInvalidUtf8(answer.status().ToString(absl::StatusToStringMode::kWithNoExtraData)));
+      response.set_model_name(slot->request.message.model_name());
+      response.set_id(slot->request.message.id());
+    }
+    // Admission counts the request no longer, and how long the answer waits is the client's choice.
+    inference::ModelInferRequest().Swap(&slot->request.message);
+    Act([&slot]() { slot->ready = true; });
   }
 
   struct Next {
-    inference::ModelInferRequest* read = nullptr;
+    Bounded<inference::ModelInferRequest>* read = nullptr;
     const inference::ModelStreamInferResponse* write = nullptr;
     bool finish = false;
   };

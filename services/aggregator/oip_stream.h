@@ -9,6 +9,7 @@
 
 #include "common/concurrency/mutex.h"
 #include "inference/grpc_predict_v2.pb.h"
+#include "services/aggregator/bounded_service.h"
 #include "services/aggregator/oip_infer.h"
 
 namespace atelier::aggregator {
@@ -16,8 +17,8 @@ namespace atelier::aggregator {
 // The streams that are open, so that a drain can end them. Thread-safe.
 class OipStreams {
  public:
-  using Reactor =
-      grpc::ServerBidiReactor<inference::ModelInferRequest, inference::ModelStreamInferResponse>;
+  using Reactor = grpc::ServerBidiReactor<Bounded<inference::ModelInferRequest>,
+                                          inference::ModelStreamInferResponse>;
 
   explicit OipStreams(const Serving& serving);
   ~OipStreams();

@@ -9,7 +9,8 @@
 namespace atelier::aggregator {
 
 struct RequestLimits {
-  int max_pictures = 64;
+  static constexpr int kMostPictures = 64;  // trainers take no more
+  int max_pictures = kMostPictures;
   // Of each picture, encoded or decoded already.
   vision::DecodeLimits picture;
   // A call without a deadline gets this one; a hanging client or member then ends by itself.

@@ -1,5 +1,8 @@
+#include <google/protobuf/io/zero_copy_stream_impl_lite.h>
+
 #include <algorithm>
 
+#include "services/aggregator/element_limits.h"
 #include "services/aggregator/oip_request.h"
 #include "tests/fuzz/check.h"
 
@@ -7,7 +10,15 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using atelier::fuzz::Check;
   constexpr int kMaxPictures = 64;
   inference::ModelInferRequest request;
+  google::protobuf::io::ArrayInputStream wire(data, static_cast<int>(size));
+  const absl::Status few = atelier::aggregator::CheckElements(*request.GetDescriptor(), wire);
+  atelier::fuzz::CheckRefusal(few);
   if (!request.ParseFromArray(data, static_cast<int>(size))) return 0;
+  if (few.ok()) {
+    Check(request.inputs_size() <= atelier::aggregator::kMostElements, "few inputs");
+    Check(request.raw_input_contents_size() <= atelier::aggregator::kMostPictureElements,
+          "few raw contents");
+  }
   const auto parsed = atelier::aggregator::ParseOipRequest(request, kMaxPictures);
   atelier::fuzz::CheckRefusal(parsed.status());
   if (!parsed.ok()) return 0;

@@ -1,4 +1,5 @@
 // RELIABILITY, "RPC": bad content of the aggregator's calls, over both protocols.
+#include <fstream>
 #include <functional>
 
 #include "tests/integration/bad_input/rpc_oip_cases.h"
@@ -147,6 +148,104 @@ TEST_P(Garbage, IsAnInvalidArgumentAndTheNextGoodRequestSucceeds) {
                 StatusIs(kInvalid));
     ExpectNextGoodRequestSucceeds();
   }
+}
+
+#if !defined(__SANITIZE_ADDRESS__)  // whose own memory counts
+
+// The most that was ever resident of this process.
+int64_t PeakBytes() {
+  std::ifstream status("/proc/self/status");
+  std::string word;
+  while (status >> word && word != "VmHWM:") {
+  }
+  int64_t kibibytes = 0;
+  status >> kibibytes;
+  return kibibytes << 10;
+}
+
+struct ManyCase {
+  std::string name;
+  std::string method;
+  std::string element;  // on the wire
+  absl::StatusCode code = kInvalid;
+};
+
+// As many elements as fit into a message: parsed, they would take gigabytes.
+class ManyElements : public BadRpcTest, public ::testing::WithParamInterface<ManyCase> {};
+
+TEST_P(ManyElements, AreRefusedBeforeTheyTakeMemory) {
+  const auto channel = grpc::CreateChannel("127.0.0.1:" + std::to_string(port()),
+                                           grpc::InsecureChannelCredentials());
+  std::string bytes;
+  while (bytes.size() + GetParam().element.size() < rpc::kPictureReceiveBytes) {
+    bytes += GetParam().element;
+  }
+  ExpectNextGoodRequestSucceeds();
+  const int64_t before = PeakBytes();
+  ASSERT_GT(before, 0);
+  EXPECT_THAT(atelier::testing::CallWithBytes(channel, GetParam().method, bytes, kPatience),
+              StatusIs(GetParam().code));
+  constexpr int64_t kMiB = 1 << 20;
+  EXPECT_LT(PeakBytes() - before, 64 * kMiB);
+  ExpectNextGoodRequestSucceeds();
+}
+
+constexpr char kInfer[] = "/inference.GRPCInferenceService/ModelInfer";
+
+INSTANTIATE_TEST_SUITE_P(
+    Rpc, ManyElements,
+    ::testing::Values(ManyCase{"Inputs", kInfer, std::string("\x2a\0", 2)},
+                      ManyCase{"RawContents", kInfer, std::string("\x3a\0", 2), kLimit},
+                      ManyCase{"UnknownFields", kInfer, std::string("\x7a\0", 2)},
+                      ManyCase{"UnknownFieldsOfAnotherCall",
+                               "/inference.GRPCInferenceService/ServerLive",
+                               std::string("\x7a\0", 2)},
+                      ManyCase{"ParametersOfACallThatThereIsNot",
+                               "/inference.GRPCInferenceService/RepositoryModelLoad",
+                               std::string("\x1a\0", 2), absl::StatusCode::kUnimplemented},
+                      ManyCase{"OwnProtocolsPictures", "/atelier.v1.AggregatorService/Predict",
+                               std::string("\x0a\0", 2), kLimit}),
+    [](const auto& test) { return test.param.name; });
+
+#endif
+
+// What the answers of one stream say to these messages, whatever their bytes are.
+std::vector<std::string> StreamErrors(const std::shared_ptr<grpc::Channel>& channel,
+                                      const std::vector<std::string>& messages) {
+  grpc::internal::RpcMethod method("/inference.GRPCInferenceService/ModelStreamInfer",
+                                   grpc::internal::RpcMethod::BIDI_STREAMING, channel);
+  grpc::ClientContext context;
+  using Stream = grpc::ClientReaderWriter<grpc::ByteBuffer, inference::ModelStreamInferResponse>;
+  const std::unique_ptr<Stream> stream(
+      grpc::internal::ClientReaderWriterFactory<
+          grpc::ByteBuffer, inference::ModelStreamInferResponse>::Create(channel.get(), method,
+                                                                         &context));
+  for (const std::string& message : messages) {
+    grpc::Slice slice(message);
+    EXPECT_TRUE(stream->Write(grpc::ByteBuffer(&slice, 1)));
+  }
+  stream->WritesDone();
+  std::vector<std::string> errors;
+  inference::ModelStreamInferResponse answer;
+  while (stream->Read(&answer)) errors.push_back(answer.error_message());
+  EXPECT_TRUE(stream->Finish().ok());
+  return errors;
+}
+
+TEST_F(Limits, MessagesRefusedUnparsedDoNotEndTheirStream) {
+  const auto channel = grpc::CreateChannel("127.0.0.1:" + std::to_string(port()),
+                                           grpc::InsecureChannelCredentials());
+  std::string many;
+  for (int i = 0; i < 1'000; ++i) many += std::string("\x2a\0", 2);
+  std::vector<std::string> messages = atelier::testing::Garbage();
+  messages.push_back(many);
+  messages.push_back(MakeImageRequest({picture()}).SerializeAsString());
+  const std::vector<std::string> errors = StreamErrors(channel, messages);
+  ASSERT_EQ(errors.size(), messages.size());
+  for (size_t i = 0; i + 1 < errors.size(); ++i) {
+    EXPECT_THAT(errors[i], StartsWith("INVALID_ARGUMENT")) << i;
+  }
+  EXPECT_EQ(errors.back(), "");
 }
 
 INSTANTIATE_TEST_SUITE_P(Rpc, Garbage,
