@@ -63,19 +63,29 @@ class PredictionCall : public std::enable_shared_from_this<PredictionCall> {
   void Start(WorkerPool& decoding) {
     {
       MutexLock lock(mutex_);
-      timer_id_ = timer_.Schedule(answer_by_, [self = shared_from_this()] { self->OnTimeOver(); });
+      timer_id_ = timer_.Schedule(answer_by_, [self = shared_from_this()] {
+        self->EndEarly(TooLate(), WhileAsking::kGoOn);  // FanOut keeps its own time
+      });
     }
     for (int i = 0; i < request_.pictures.count; ++i) {
       if (decoding.Submit([self = shared_from_this(), i] { self->Prepare(i); })) continue;
-      return OnTimeOver();  // shutting down; jobs already taken may still read the request
+      return CutOff();
     }
   }
 
+  // The answer is Unavailable and waits for nothing but those that read the request's memory now.
+  void CutOff() {
+    EndEarly(absl::UnavailableError("this aggregator is shutting down; try another one"),
+             WhileAsking::kEnd);
+  }
+
  private:
+  enum class WhileAsking { kGoOn, kEnd };
+
   void Prepare(int index) {
     {
       MutexLock lock(mutex_);
-      if (ended_ || late_) return;
+      if (ended_ || !early_end_.ok()) return;
       ++running_;
     }
     absl::Status status;
@@ -84,7 +94,8 @@ class PredictionCall : public std::enable_shared_from_this<PredictionCall> {
                    ? absl::CancelledError("the client went away")
                    : PreparePicture(request_.pictures, index, plan_, room_, limits_);
     }
-    bool over = false;
+    absl::Status early_end;
+    bool last = false;
     bool all = false;
     absl::Status failure;
     {
@@ -96,11 +107,12 @@ class PredictionCall : public std::enable_shared_from_this<PredictionCall> {
         failure_ = status;
       }
       failure = failure_;
-      over = late_ && running_ == 0;
-      all = prepared_ == request_.pictures.count && !late_;
+      early_end = early_end_;
+      last = running_ == 0;
+      all = prepared_ == request_.pictures.count;
     }
-    if (over) return Finish(TooLate());
-    if (!all) return;
+    if (!early_end.ok() && last) return Finish(std::move(early_end));
+    if (!early_end.ok() || !all) return;
     if (!failure.ok()) return Finish(std::move(failure));
     if (SteadyClock::now() >= answer_by_) return Finish(TooLate());
     AskMembers();
@@ -111,14 +123,14 @@ class PredictionCall : public std::enable_shared_from_this<PredictionCall> {
     return failed_index_;
   }
 
-  void OnTimeOver() {
+  void EndEarly(absl::Status why, WhileAsking asking) {
     {
       MutexLock lock(mutex_);
-      if (ended_ || asking_) return;  // FanOut keeps its own time
-      late_ = true;
+      if (ended_ || (asking_ && asking == WhileAsking::kGoOn)) return;
+      early_end_ = why;
       if (running_ > 0) return;  // whoever is still reading the request's memory finishes it
     }
-    Finish(TooLate());
+    Finish(std::move(why));
   }
 
   void AskMembers() {
@@ -128,7 +140,7 @@ class PredictionCall : public std::enable_shared_from_this<PredictionCall> {
     DeadlineTimer::Id timer_id;
     {
       MutexLock lock(mutex_);
-      if (ended_ || late_) return;
+      if (ended_ || !early_end_.ok()) return;
       asking_ = true;
       timer_id = timer_id_;
       for (size_t i = 0; i < request_.model.members.size(); ++i) {
@@ -184,8 +196,8 @@ class PredictionCall : public std::enable_shared_from_this<PredictionCall> {
   int prepared_ ABSL_GUARDED_BY(mutex_) = 0;
   int failed_index_ ABSL_GUARDED_BY(mutex_);
   absl::Status failure_ ABSL_GUARDED_BY(mutex_);
-  bool late_ ABSL_GUARDED_BY(mutex_) = false;    // time was over while preparing
-  bool asking_ ABSL_GUARDED_BY(mutex_) = false;  // members have been asked
+  absl::Status early_end_ ABSL_GUARDED_BY(mutex_);  // not OK: nothing more begins
+  bool asking_ ABSL_GUARDED_BY(mutex_) = false;     // members have been asked
   bool ended_ ABSL_GUARDED_BY(mutex_) = false;
 };
 
@@ -243,13 +255,41 @@ void PredictionEngine::Predict(PredictionRequest request, Done done) {
   auto ticket = admission_.Enter(request.pictures.count, bytes);
   if (!ticket.ok()) return done(ticket.status());
   metrics_.SetQueueBytes(admission_.bytes());
-  auto counted = [this, bytes, done = std::move(done)](absl::StatusOr<Prediction> prediction) {
+  const uint64_t number = next_number_++;
+  auto counted = [this, bytes, number, done = std::move(done)](auto prediction) {
     metrics_.SetQueueBytes(admission_.bytes() - bytes);  // its ticket is about to go
+    Forget(number);
     done(std::move(prediction));
   };
-  std::make_shared<PredictionCall>(std::move(request), *std::move(ticket), std::move(plan),
-                                   limits_.picture, timer_, metrics_, std::move(counted))
-      ->Start(decoding_);
+  const auto call =
+      std::make_shared<PredictionCall>(std::move(request), *std::move(ticket), std::move(plan),
+                                       limits_.picture, timer_, metrics_, std::move(counted));
+  const bool too_late = !Remember(number, [weak = std::weak_ptr(call)] {
+    if (const auto living = weak.lock()) living->CutOff();
+  });
+  call->Start(decoding_);
+  if (too_late) call->CutOff();
+}
+
+void PredictionEngine::CutOff() {
+  std::map<uint64_t, std::function<void()>> under_way;
+  {
+    MutexLock lock(mutex_);
+    cut_off_ = true;
+    under_way.swap(under_way_);
+  }
+  for (const auto& [number, cut_off] : under_way) cut_off();
+}
+
+bool PredictionEngine::Remember(uint64_t number, std::function<void()> cut_off) {
+  MutexLock lock(mutex_);
+  under_way_[number] = std::move(cut_off);
+  return !cut_off_;
+}
+
+void PredictionEngine::Forget(uint64_t number) {
+  MutexLock lock(mutex_);
+  under_way_.erase(number);
 }
 
 }  // namespace atelier::aggregator

@@ -1,13 +1,17 @@
 // The one domain call behind both APIs.
 #pragma once
 
+#include <atomic>
 #include <chrono>
+#include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "common/concurrency/mutex.h"
 #include "common/concurrency/worker_pool.h"
 #include "common/ensemble/combine.h"
 #include "services/aggregator/admission.h"
@@ -62,17 +66,29 @@ class PredictionEngine {
   // Never blocks. `done` is called exactly once, on any thread, before the deadline (a tenth of the
   // remaining time, 20 to 500 ms, is kept for the way back). InvalidArgument, ResourceExhausted:
   // CheckPictures, PreparePicture (the lowest index at fault is named). Unavailable: FanOut,
-  // overload, or too little time to prepare the pictures. Cancelled: `cancelled` said so.
+  // overload, too little time to prepare the pictures, or CutOff. Cancelled: `cancelled` said so.
   void Predict(PredictionRequest request, Done done);
+
+  // Everything under way ends Unavailable, and so does what begins later. Blocks for none of it: a
+  // picture that is being decoded is finished first, the members' answers are not waited for.
+  void CutOff();
 
   const RequestLimits& limits() const { return limits_; }
 
  private:
+  // False after CutOff.
+  bool Remember(uint64_t number, std::function<void()> cut_off);
+  void Forget(uint64_t number);
+
   const RequestLimits limits_;
   Admission& admission_;
   WorkerPool& decoding_;
   DeadlineTimer& timer_;
   Metrics& metrics_;
+  std::atomic<uint64_t> next_number_{0};
+  Mutex mutex_;
+  bool cut_off_ ABSL_GUARDED_BY(mutex_) = false;
+  std::map<uint64_t, std::function<void()>> under_way_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace atelier::aggregator

@@ -81,7 +81,9 @@ class ServiceImpl final : public Service {
   bool Drain(std::chrono::milliseconds timeout) override {
     oip_->Drain();
     admission_.Close();
-    return admission_.WaitEmpty(SteadyClock::now() + timeout);
+    if (admission_.WaitEmpty(SteadyClock::now() + timeout)) return true;
+    engine_.CutOff();
+    return false;
   }
 
  private:

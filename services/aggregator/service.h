@@ -71,7 +71,8 @@ class Service {
   // merely not there yet).
   virtual absl::Status WaitServed(std::chrono::milliseconds timeout) = 0;
   // No further requests (UNAVAILABLE), streams end, running requests finish. Blocks until nothing
-  // is in flight or the time is over; false in the latter case. Call before the server's Shutdown.
+  // is in flight or the time is over; in the latter case false, and what is in flight is answered
+  // UNAVAILABLE without waiting for members. Call before the server's Shutdown.
   virtual bool Drain(std::chrono::milliseconds timeout) = 0;
 };
 

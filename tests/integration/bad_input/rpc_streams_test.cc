@@ -1,13 +1,8 @@
-// RELIABILITY, "RPC": half-open and slow streams, missing deadline. Clients that misbehave below
+// RELIABILITY, "RPC": half-open and slow streams. Clients that misbehave below
 // what a gRPC library would let them, while others are answered.
 #include <malloc.h>
 
-#include <atomic>
-
-#include "atelier/v1/trainer_service.grpc.pb.h"
 #include "common/base/idle_memory.h"
-#include "services/coordinator/client.h"
-#include "services/coordinator/service.h"
 #include "tests/integration/bad_input/rpc_oip_cases.h"
 #include "tests/integration/bad_input/rpc_serving.h"
 #include "tests/testing/raw_http2.h"
@@ -16,9 +11,7 @@ namespace atelier::aggregator {
 namespace {
 
 using ::atelier::testing::Http2Frame;
-using ::atelier::testing::IsOk;
 using ::atelier::testing::RawHttp2;
-using ::atelier::testing::StatusIs;
 using ::std::chrono::milliseconds;
 using ::std::chrono::steady_clock;
 
@@ -134,88 +127,6 @@ TEST_F(StreamsTest, AnswersThatNobodyReadsKeepNoRequestInMemory) {
 }
 
 #endif
-
-// Answers the warm-up, then nothing any more: a member that hangs.
-class HangingTrainer final : public v1::TrainerService::Service {
- public:
-  grpc::Status PredictStream(
-      grpc::ServerContext* context,
-      grpc::ServerReaderWriter<v1::PredictResponse, v1::PredictRequest>* stream) override {
-    v1::PredictRequest request;
-    while (stream->Read(&request)) {
-      if (answered_.exchange(true)) continue;
-      v1::PredictResponse response;
-      response.set_id(request.id());
-      response.mutable_probabilities()->set_rows(request.size());
-      response.mutable_probabilities()->set_columns(2);
-      response.mutable_probabilities()->mutable_data()->assign(
-          static_cast<size_t>(request.size()) * 2 * sizeof(float), '\0');
-      stream->Write(response);
-    }
-    return context->IsCancelled() ? grpc::Status::CANCELLED : grpc::Status::OK;
-  }
-
- private:
-  std::atomic<bool> answered_{false};
-};
-
-TEST(MissingDeadlineTest, IsImposedAndTheCallEndsUnavailableWithinIt) {
-  constexpr std::chrono::seconds kPatience{60};
-  constexpr milliseconds kImposed{1500};
-  EXPECT_EQ(RequestLimits().imposed_deadline, std::chrono::seconds(30));
-  atelier::testing::TempDir dir;
-  const auto channels = rpc::MakeTcpChannelFactory();
-  const auto address = [](rpc::RpcServer& server) {
-    return "127.0.0.1:" + std::to_string(server.port());
-  };
-  coordinator::CoordinatorOptions coordinator_options;
-  coordinator_options.state_dir = dir.path();
-  coordinator_options.channels = channels;
-  coordinator_options.lease_ttl = kPatience;
-  ASSERT_OK_AND_ASSIGN(const auto coordinator,
-                       coordinator::CoordinatorServer::Start(std::move(coordinator_options)));
-  const auto to_coordinator = channels->Connect(address(coordinator->server()));
-  const auto registry = coordinator::RegistryClient::Create(to_coordinator);
-  ASSERT_OK_AND_ASSIGN(const SeededMember member, MakeSeededMember("only", "tiny_cnn", 32, 1));
-  ASSERT_THAT(registry->PutBytes(member.weights), IsOk());
-  ASSERT_THAT(registry->Publish(MakeSeededVersion("seeded", {member}), true), IsOk());
-
-  HangingTrainer trainer;
-  ASSERT_OK_AND_ASSIGN(const auto trainer_server, rpc::RpcServer::Start({}, {&trainer}));
-  const auto fleet = coordinator::FleetClient::Create(to_coordinator);
-  const auto work = fleet->OpenWork();
-  v1::TrainerMessage hello;
-  hello.mutable_hello()->set_trainer_id("hanging");
-  hello.mutable_hello()->set_predict_address(address(*trainer_server));
-  ASSERT_TRUE(work->Send(hello));
-  ASSERT_TRUE(work->Receive().has_value());
-
-  ServiceOptions options;
-  options.coordinator = address(coordinator->server());
-  options.local = LocalMembers::kOff;
-  options.limits.imposed_deadline = kImposed;
-  ASSERT_OK_AND_ASSIGN(const auto service, Service::Create(options, channels));
-  ASSERT_OK_AND_ASSIGN(const auto server, rpc::RpcServer::Start({}, service->services()));
-  ASSERT_THAT(service->Start(), IsOk());
-  ASSERT_THAT(service->WaitServed(kPatience), IsOk());
-
-  const OipClient oip(channels->Connect(address(*server)));
-  const auto begin = steady_clock::now();
-  grpc::ClientContext context;  // no deadline
-  inference::ModelInferResponse response;
-  EXPECT_THAT(rpc::FromGrpcStatus(
-                  oip.stub->ModelInfer(&context, MakeImageRequest({MakePicture(1)}), &response)),
-              StatusIs(absl::StatusCode::kUnavailable));
-  grpc::ClientContext stream_context;
-  const auto stream = oip.stub->ModelStreamInfer(&stream_context);
-  inference::ModelStreamInferResponse answer;
-  ASSERT_TRUE(stream->Write(MakeImageRequest({MakePicture(1)})));
-  stream->WritesDone();
-  ASSERT_TRUE(stream->Read(&answer));
-  EXPECT_THAT(answer.error_message(), ::testing::StartsWith("UNAVAILABLE"));
-  EXPECT_TRUE(stream->Finish().ok());
-  EXPECT_LT(steady_clock::now() - begin, 2 * kImposed + std::chrono::seconds(5));
-}
 
 }  // namespace
 }  // namespace atelier::aggregator

@@ -206,6 +206,41 @@ TEST_F(PredictionTest, StopsDecodingForAClientThatWentAway) {
   EXPECT_THAT(Predict(std::move(request)), StatusIs(absl::StatusCode::kCancelled));
 }
 
+TEST_F(PredictionTest, CutOffEndsWhatWaitsForMembersAndWhatBeginsLater) {
+  Serve({"a"});
+  members["a"]->Hold();
+  const std::vector<std::string> pictures = {Png()};
+  Caught<absl::StatusOr<Prediction>> answer;
+  engine.Predict(Request(pictures), answer.callback());
+  members["a"]->WaitAsked(2);  // once for the warm-up
+  EXPECT_FALSE(answer.ready());
+  engine.CutOff();
+  EXPECT_THAT(answer.Get(), StatusIs(absl::StatusCode::kUnavailable, HasSubstr("shutting down")));
+  EXPECT_THAT(Predict(Request(pictures)), StatusIs(absl::StatusCode::kUnavailable));
+  members["a"]->Release();  // too late; must do no harm
+}
+
+// Whoever decodes a picture reads the request's memory.
+TEST_F(PredictionTest, CutOffWaitsForPicturesThatAreBeingDecoded) {
+  Serve({"a"});
+  const std::vector<std::string> pictures = {Png()};
+  std::promise<void> reading;
+  std::promise<void> go_on;
+  PredictionRequest request = Request(pictures);
+  request.cancelled = [&] {
+    reading.set_value();
+    go_on.get_future().wait();
+    return false;
+  };
+  Caught<absl::StatusOr<Prediction>> answer;
+  engine.Predict(std::move(request), answer.callback());
+  reading.get_future().wait();
+  engine.CutOff();
+  EXPECT_FALSE(answer.ready());
+  go_on.set_value();
+  EXPECT_THAT(answer.Get(), StatusIs(absl::StatusCode::kUnavailable, HasSubstr("shutting down")));
+}
+
 TEST_F(PredictionTest, FindsModelsByNameAndVersion) {
   EXPECT_THAT(FindModel(versions, "ensemble"), StatusIs(absl::StatusCode::kFailedPrecondition));
   Serve({"a", "b"}, 3);
