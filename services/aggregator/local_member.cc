@@ -12,6 +12,8 @@ namespace {
 
 using TimePoint = std::chrono::steady_clock::time_point;
 
+absl::Status ShuttingDown() { return absl::UnavailableError("shutting down"); }
+
 class LocalMember final : public Member, public std::enable_shared_from_this<LocalMember> {
  public:
   LocalMember(const v1::EnsembleMember& spec, LocalRuntime& runtime)
@@ -46,7 +48,7 @@ class LocalMember final : public Member, public std::enable_shared_from_this<Loc
       // `job` has not been moved above.
       Enqueue(std::move(predictor), std::move(job));  // NOLINT(bugprone-use-after-move)
     } else if (load && !runtime_.loading.Submit([self = shared_from_this()] { self->Load(); })) {
-      EndLoading(absl::UnavailableError("shutting down"));
+      EndLoading(ShuttingDown());
     }
   }
 
@@ -59,6 +61,7 @@ class LocalMember final : public Member, public std::enable_shared_from_this<Loc
 
   void Load() {
     EndLoading([&]() -> absl::StatusOr<std::shared_ptr<nn::Predictor>> {
+      if (runtime_.stopping) return ShuttingDown();
       ATELIER_ASSIGN_OR_RETURN(const std::string weights, runtime_.weights(spec_.weights_digest()));
       ATELIER_ASSIGN_OR_RETURN(std::unique_ptr<nn::Predictor> predictor,
                                runtime_.create(spec_.model(), weights));
@@ -87,6 +90,7 @@ class LocalMember final : public Member, public std::enable_shared_from_this<Loc
     auto shared = std::make_shared<Job>(std::move(job));
     const bool accepted = runtime_.inference.Submit(
         [self = shared_from_this(), predictor = std::move(predictor), shared] {
+          if (self->runtime_.stopping) return shared->done(ShuttingDown());
           if (std::chrono::steady_clock::now() >= shared->deadline) {
             shared->done(absl::DeadlineExceededError(
                 absl::StrCat(self->spec_.name(), ": no forward was free before the deadline")));
@@ -94,7 +98,7 @@ class LocalMember final : public Member, public std::enable_shared_from_this<Loc
           }
           shared->done(predictor->Predict(shared->pictures->bytes, shared->pictures->count));
         });
-    if (!accepted) shared->done(absl::UnavailableError("shutting down"));
+    if (!accepted) shared->done(ShuttingDown());
   }
 
   const v1::EnsembleMember spec_;

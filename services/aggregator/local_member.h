@@ -29,6 +29,9 @@ struct LocalRuntime {
   // Pixels waiting for a forward; above it Predict answers UNAVAILABLE.
   int64_t max_waiting_bytes = int64_t{512} << 20;
   std::atomic<int64_t> waiting_bytes{0};
+  // Once true, loads and forwards that wait for their turn are Unavailable instead: a pool that
+  // stops runs everything queued.
+  std::atomic<bool> stopping{false};
 };
 
 // Loads at its first prediction; a failed load fails the predictions that waited for it and is

@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/base/status.h"
+#include "common/rpc/cancellation.h"
 #include "services/aggregator/aggregator_service.h"
 #include "services/aggregator/batch_split.h"
 #include "services/aggregator/local_member.h"
@@ -31,9 +32,11 @@ constexpr std::chrono::seconds kDestructionGrace{60};
 
 class ServiceImpl final : public Service {
  public:
-  ServiceImpl(const ServiceOptions& options, std::unique_ptr<VersionSource> source,
-              std::unique_ptr<TrainerDirectory> directory)
+  // `coordinator_calls` ends what `source` and `directory` ask the coordinator.
+  ServiceImpl(const ServiceOptions& options, std::shared_ptr<rpc::Cancellation> coordinator_calls,
+              std::unique_ptr<VersionSource> source, std::unique_ptr<TrainerDirectory> directory)
       : options_(options),
+        coordinator_calls_(std::move(coordinator_calls)),
         source_(std::move(source)),
         decoding_(options.decode_threads, kEndlessQueue),
         inference_(options.inference_threads, kEndlessQueue),
@@ -59,6 +62,9 @@ class ServiceImpl final : public Service {
   // From the door inwards; nothing runs any more that could call into what is gone.
   ~ServiceImpl() override {
     Drain(kDestructionGrace);
+    // A download has minutes, and others may wait behind it: nobody waits for them here.
+    runtime_.stopping = true;
+    coordinator_calls_->Cancel();
     source_->Stop();
     versions_.reset();
     directory_.reset();
@@ -96,6 +102,7 @@ class ServiceImpl final : public Service {
   }
 
   const ServiceOptions options_;
+  const std::shared_ptr<rpc::Cancellation> coordinator_calls_;
   std::unique_ptr<VersionSource> source_;
   WorkerPool decoding_;
   WorkerPool inference_;
@@ -127,9 +134,10 @@ absl::Status CheckOptions(const ServiceOptions& options) {
 }
 
 std::unique_ptr<TrainerDirectory> MakeDirectory(const std::string& coordinator,
-                                                std::shared_ptr<rpc::ChannelFactory> channels) {
+                                                std::shared_ptr<rpc::ChannelFactory> channels,
+                                                std::shared_ptr<rpc::Cancellation> cancellation) {
   std::shared_ptr<coordinator::FleetClient> fleet =
-      coordinator::FleetClient::Create(channels->Connect(coordinator));
+      coordinator::FleetClient::Create(channels->Connect(coordinator), std::move(cancellation));
   return std::make_unique<TrainerDirectory>(
       [fleet] { return fleet->ListFleet(); },
       [channels](const std::string& address) -> std::shared_ptr<trainer::PredictClient> {
@@ -142,21 +150,23 @@ std::unique_ptr<TrainerDirectory> MakeDirectory(const std::string& coordinator,
 absl::StatusOr<std::unique_ptr<Service>> Service::Create(
     const ServiceOptions& options, std::shared_ptr<rpc::ChannelFactory> channels) {
   ATELIER_RETURN_IF_ERROR(CheckOptions(options));
+  auto calls = std::make_shared<rpc::Cancellation>();
   if (!options.run_directory.empty()) {
     ATELIER_ASSIGN_OR_RETURN(std::unique_ptr<VersionSource> source,
                              OpenRunDirectory(options.run_directory, options.ensemble_version));
     ServiceOptions local = options;
     local.local = LocalMembers::kOnly;
-    return std::make_unique<ServiceImpl>(local, std::move(source), nullptr);
+    return std::make_unique<ServiceImpl>(local, std::move(calls), std::move(source), nullptr);
   }
   std::shared_ptr<coordinator::RegistryClient> registry =
-      coordinator::RegistryClient::Create(channels->Connect(options.coordinator));
+      coordinator::RegistryClient::Create(channels->Connect(options.coordinator), calls);
   auto source =
       MakeRegistrySource(std::move(registry), options.ensemble_name, options.ensemble_version);
   auto directory = options.local == LocalMembers::kOnly
                        ? nullptr
-                       : MakeDirectory(options.coordinator, std::move(channels));
-  return std::make_unique<ServiceImpl>(options, std::move(source), std::move(directory));
+                       : MakeDirectory(options.coordinator, std::move(channels), calls);
+  return std::make_unique<ServiceImpl>(options, std::move(calls), std::move(source),
+                                       std::move(directory));
 }
 
 }  // namespace atelier::aggregator

@@ -13,6 +13,7 @@
 #include "atelier/v1/coordinator.pb.h"
 #include "atelier/v1/fleet_service.pb.h"
 #include "atelier/v1/registry.pb.h"
+#include "common/rpc/cancellation.h"
 #include "common/rpc/channel.h"
 #include "common/rpc/retry.h"
 
@@ -56,7 +57,10 @@ class WorkStream {
 
 class FleetClient {
  public:
-  static std::unique_ptr<FleetClient> Create(std::shared_ptr<grpc::Channel> channel);
+  // `cancellation` (may be null) ends the calls that are no streams.
+  static std::unique_ptr<FleetClient> Create(
+      std::shared_ptr<grpc::Channel> channel,
+      std::shared_ptr<rpc::Cancellation> cancellation = nullptr);
   virtual ~FleetClient() = default;
 
   virtual std::unique_ptr<WorkStream> OpenWork() = 0;
@@ -74,7 +78,10 @@ absl::Status AwaitDataService(FleetClient& fleet, const rpc::RetryPolicy& policy
 
 class RegistryClient {
  public:
-  static std::unique_ptr<RegistryClient> Create(std::shared_ptr<grpc::Channel> channel);
+  // `cancellation` (may be null) ends all calls, downloads too, but no watch.
+  static std::unique_ptr<RegistryClient> Create(
+      std::shared_ptr<grpc::Channel> channel,
+      std::shared_ptr<rpc::Cancellation> cancellation = nullptr);
   virtual ~RegistryClient() = default;
 
   // Returns the digest.

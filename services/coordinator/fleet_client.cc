@@ -49,8 +49,10 @@ class WorkStreamImpl final : public WorkStream {
 
 class FleetClientImpl final : public FleetClient {
  public:
-  explicit FleetClientImpl(std::shared_ptr<grpc::Channel> channel)
-      : stub_(v1::FleetService::NewStub(std::move(channel))) {}
+  FleetClientImpl(std::shared_ptr<grpc::Channel> channel,
+                  std::shared_ptr<rpc::Cancellation> cancellation)
+      : stub_(v1::FleetService::NewStub(std::move(channel))),
+        cancellation_(std::move(cancellation)) {}
 
   std::unique_ptr<WorkStream> OpenWork() override {
     return std::make_unique<WorkStreamImpl>(*stub_);
@@ -59,7 +61,7 @@ class FleetClientImpl final : public FleetClient {
   absl::Status CommitCheckpoint(v1::CommitCheckpointRequest request) override {
     if (request.request_id().empty()) request.set_request_id(NewRequestId());
     v1::CommitCheckpointResponse response;
-    return CallWithRetry([&](grpc::ClientContext* context) {
+    return Retry([&](grpc::ClientContext* context) {
       return stub_->CommitCheckpoint(context, request, &response);
     });
   }
@@ -67,20 +69,26 @@ class FleetClientImpl final : public FleetClient {
   absl::Status FinishTask(v1::FinishTaskRequest request) override {
     if (request.request_id().empty()) request.set_request_id(NewRequestId());
     v1::FinishTaskResponse response;
-    return CallWithRetry([&](grpc::ClientContext* context) {
+    return Retry([&](grpc::ClientContext* context) {
       return stub_->FinishTask(context, request, &response);
     });
   }
 
   absl::StatusOr<v1::ListFleetResponse> ListFleet() override {
     v1::ListFleetResponse response;
-    ATELIER_RETURN_IF_ERROR(CallWithRetry(
+    ATELIER_RETURN_IF_ERROR(Retry(
         [&](grpc::ClientContext* context) { return stub_->ListFleet(context, {}, &response); }));
     return response;
   }
 
  private:
+  template <typename Call>
+  absl::Status Retry(const Call& call, std::chrono::milliseconds timeout = kCallTimeout) {
+    return CallWithRetry(call, timeout, cancellation_.get());
+  }
+
   const std::unique_ptr<v1::FleetService::Stub> stub_;
+  const std::shared_ptr<rpc::Cancellation> cancellation_;
 };
 
 }  // namespace
@@ -105,8 +113,9 @@ absl::Status AwaitDataService(FleetClient& fleet, const rpc::RetryPolicy& policy
       "no data-service is registered; start atelier-data with --coordinator");
 }
 
-std::unique_ptr<FleetClient> FleetClient::Create(std::shared_ptr<grpc::Channel> channel) {
-  return std::make_unique<FleetClientImpl>(std::move(channel));
+std::unique_ptr<FleetClient> FleetClient::Create(std::shared_ptr<grpc::Channel> channel,
+                                                 std::shared_ptr<rpc::Cancellation> cancellation) {
+  return std::make_unique<FleetClientImpl>(std::move(channel), std::move(cancellation));
 }
 
 }  // namespace atelier::coordinator

@@ -73,16 +73,18 @@ class PromotedWatchImpl final : public RegistryClient::PromotedWatch {
 
 class RegistryClientImpl final : public RegistryClient {
  public:
-  explicit RegistryClientImpl(std::shared_ptr<grpc::Channel> channel)
-      : stub_(v1::RegistryService::NewStub(std::move(channel))) {}
+  RegistryClientImpl(std::shared_ptr<grpc::Channel> channel,
+                     std::shared_ptr<rpc::Cancellation> cancellation)
+      : stub_(v1::RegistryService::NewStub(std::move(channel))),
+        cancellation_(std::move(cancellation)) {}
 
   absl::StatusOr<std::string> PutBytes(std::string_view bytes) override {
     const std::string digest = Sha256Hex(bytes);
     ATELIER_ASSIGN_OR_RETURN(const bool there, Exists(digest));
     if (there) return digest;
     ATELIER_RETURN_IF_ERROR(
-        CallWithRetry([&](grpc::ClientContext* context) { return Upload(context, digest, bytes); },
-                      kTransferTimeout));
+        Retry([&](grpc::ClientContext* context) { return Upload(context, digest, bytes); },
+              kTransferTimeout));
     return digest;
   }
 
@@ -93,9 +95,9 @@ class RegistryClientImpl final : public RegistryClient {
 
   absl::StatusOr<std::string> GetBytes(const std::string& digest) override {
     std::string bytes;
-    ATELIER_RETURN_IF_ERROR(CallWithRetry(
-        [&](grpc::ClientContext* context) { return Download(context, digest, bytes); },
-        kTransferTimeout));
+    ATELIER_RETURN_IF_ERROR(
+        Retry([&](grpc::ClientContext* context) { return Download(context, digest, bytes); },
+              kTransferTimeout));
     if (Sha256Hex(bytes) != digest) {
       return absl::DataLossError("what arrived is not artifact " + digest);
     }
@@ -111,7 +113,7 @@ class RegistryClientImpl final : public RegistryClient {
     v1::StatArtifactRequest request;
     request.set_digest(digest);
     v1::StatArtifactResponse response;
-    ATELIER_RETURN_IF_ERROR(CallWithRetry([&](grpc::ClientContext* context) {
+    ATELIER_RETURN_IF_ERROR(Retry([&](grpc::ClientContext* context) {
       return stub_->StatArtifact(context, request, &response);
     }));
     return response.exists();
@@ -124,7 +126,7 @@ class RegistryClientImpl final : public RegistryClient {
     *request.mutable_ensemble() = ensemble;
     request.set_promote(promote);
     v1::EnsembleVersion response;
-    ATELIER_RETURN_IF_ERROR(CallWithRetry([&](grpc::ClientContext* context) {
+    ATELIER_RETURN_IF_ERROR(Retry([&](grpc::ClientContext* context) {
       return stub_->PublishEnsemble(context, request, &response);
     }));
     return response;
@@ -136,7 +138,7 @@ class RegistryClientImpl final : public RegistryClient {
     request.set_name(name);
     request.set_version(version);
     v1::PromotedEnsemble response;
-    ATELIER_RETURN_IF_ERROR(CallWithRetry([&](grpc::ClientContext* context) {
+    ATELIER_RETURN_IF_ERROR(Retry([&](grpc::ClientContext* context) {
       return stub_->PromoteEnsemble(context, request, &response);
     }));
     return response;
@@ -147,7 +149,7 @@ class RegistryClientImpl final : public RegistryClient {
     request.set_name(name);
     request.set_version(version);
     v1::EnsembleVersion response;
-    ATELIER_RETURN_IF_ERROR(CallWithRetry([&](grpc::ClientContext* context) {
+    ATELIER_RETURN_IF_ERROR(Retry([&](grpc::ClientContext* context) {
       return stub_->GetEnsemble(context, request, &response);
     }));
     return response;
@@ -157,7 +159,7 @@ class RegistryClientImpl final : public RegistryClient {
     v1::ListEnsemblesRequest request;
     request.set_name(name);
     v1::ListEnsemblesResponse response;
-    ATELIER_RETURN_IF_ERROR(CallWithRetry([&](grpc::ClientContext* context) {
+    ATELIER_RETURN_IF_ERROR(Retry([&](grpc::ClientContext* context) {
       return stub_->ListEnsembles(context, request, &response);
     }));
     return response;
@@ -170,6 +172,11 @@ class RegistryClientImpl final : public RegistryClient {
   }
 
  private:
+  template <typename Call>
+  absl::Status Retry(const Call& call, std::chrono::milliseconds timeout = kCallTimeout) {
+    return CallWithRetry(call, timeout, cancellation_.get());
+  }
+
   grpc::Status Upload(grpc::ClientContext* context, const std::string& digest,
                       std::string_view bytes) {
     v1::PutArtifactResponse response;
@@ -207,12 +214,14 @@ class RegistryClientImpl final : public RegistryClient {
   }
 
   const std::shared_ptr<v1::RegistryService::Stub> stub_;
+  const std::shared_ptr<rpc::Cancellation> cancellation_;
 };
 
 }  // namespace
 
-std::unique_ptr<RegistryClient> RegistryClient::Create(std::shared_ptr<grpc::Channel> channel) {
-  return std::make_unique<RegistryClientImpl>(std::move(channel));
+std::unique_ptr<RegistryClient> RegistryClient::Create(
+    std::shared_ptr<grpc::Channel> channel, std::shared_ptr<rpc::Cancellation> cancellation) {
+  return std::make_unique<RegistryClientImpl>(std::move(channel), std::move(cancellation));
 }
 
 }  // namespace atelier::coordinator

@@ -77,6 +77,17 @@ TEST_F(LocalMemberTest, AFailedLoadFailsThePredictionAndIsTriedAgain) {
   EXPECT_EQ(loads, 2);
 }
 
+TEST_F(LocalMemberTest, LoadsAndPredictsNothingOnceTheServiceStops) {
+  auto loaded = MakeLocalMember(MakeSpec("a"), runtime);
+  ASSERT_THAT(Predict(*loaded), IsOk());
+  runtime.stopping = true;
+  EXPECT_THAT(Predict(*loaded), StatusIs(absl::StatusCode::kUnavailable));
+  auto other = MakeLocalMember(MakeSpec("b"), runtime);
+  EXPECT_THAT(Predict(*other), StatusIs(absl::StatusCode::kUnavailable));
+  EXPECT_EQ(loads, 1);
+  EXPECT_EQ(threads.size(), 1);
+}
+
 TEST_F(LocalMemberTest, RunsNoForwardForARequestThatIsOver) {
   auto member = MakeLocalMember(MakeSpec("a"), runtime);
   EXPECT_THAT(Predict(*member, -kSoon), StatusIs(absl::StatusCode::kDeadlineExceeded));
