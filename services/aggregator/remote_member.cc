@@ -1,5 +1,6 @@
 #include "services/aggregator/remote_member.h"
 
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -23,7 +24,8 @@ struct Call {
   Member::Done done;
   std::vector<std::string> addresses;
   size_t next = 0;
-  absl::Status refusal;  // the most telling one so far
+  std::set<std::string> asked_again;  // after their streams broke
+  absl::Status refusal;               // the most telling one so far
 };
 
 class RemoteMember final : public Member, public std::enable_shared_from_this<RemoteMember> {
@@ -84,6 +86,10 @@ class RemoteMember final : public Member, public std::enable_shared_from_this<Re
       directory_.ReportAnswer(address);
       call->done(std::move(answer));
       return;
+    }
+    // Its connection may merely have come of age. Whoever else there is comes first.
+    if (absl::IsAborted(answer.status()) && call->asked_again.insert(address).second) {
+      call->addresses.push_back(address);
     }
     if (telling && absl::IsDeadlineExceeded(answer.status())) directory_.ReportSilence(address);
     if (call->refusal.ok() || IsTransient(call->refusal)) {

@@ -9,9 +9,10 @@
 namespace atelier::aggregator {
 
 // `directory` outlives the member. While another trainer or the fallback remains, a trainer gets
-// half of the remaining time. `fallback` (may be null: none) is asked when no trainer answered.
-// Trainers that were silent lately are asked last, and with a fallback not at all. Errors:
-// Unavailable when nobody holds the backbone or answered; a trainer's own refusal otherwise.
+// half of the remaining time; one whose stream broke is asked once more, after the others.
+// `fallback` (may be null: none) is asked when no trainer answered. Trainers that were silent
+// lately are asked last, and with a fallback not at all. Errors: Unavailable when nobody holds the
+// backbone or answered; a trainer's own refusal otherwise.
 std::shared_ptr<Member> MakeRemoteMember(const v1::EnsembleMember& spec,
                                          TrainerDirectory& directory,
                                          std::shared_ptr<Member> fallback);

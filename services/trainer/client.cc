@@ -152,6 +152,11 @@ class Stream final : public grpc::ClientBidiReactor<v1::PredictRequest, v1::Pred
   }
   void Cancel() { context_.TryCancel(); }
   int64_t id() const { return id_; }
+  // What requests that were left without an answer end with.
+  absl::Status Broken(const std::string& why) {
+    MutexLock lock(mutex_);
+    return answered_ ? absl::AbortedError(why) : absl::UnavailableError(why);
+  }
 
   void OnReadDone(bool ok) override {
     if (!ok) {
@@ -165,6 +170,10 @@ class Stream final : public grpc::ClientBidiReactor<v1::PredictRequest, v1::Pred
       if (release) RemoveHold();
       return;
     }
+    {
+      MutexLock lock(mutex_);
+      answered_ = true;
+    }
     pending_->Complete(incoming_);
     incoming_.Clear();
     StartRead(&incoming_);
@@ -175,8 +184,8 @@ class Stream final : public grpc::ClientBidiReactor<v1::PredictRequest, v1::Pred
     if (!ended_) WriteNext();
   }
   void OnDone(const grpc::Status& status) override {
-    const std::string why = status.ok() ? "the trainer closed the stream" : status.error_message();
-    pending_->FailAll(id_, absl::UnavailableError(why));
+    pending_->FailAll(
+        id_, Broken(status.ok() ? "the trainer closed the stream" : status.error_message()));
     self_.reset();
   }
 
@@ -199,6 +208,7 @@ class Stream final : public grpc::ClientBidiReactor<v1::PredictRequest, v1::Pred
   Mutex mutex_;
   std::deque<uint64_t> outgoing_ ABSL_GUARDED_BY(mutex_);              // ids
   std::optional<v1::PredictRequest> writing_ ABSL_GUARDED_BY(mutex_);  // under way
+  bool answered_ ABSL_GUARDED_BY(mutex_) = false;
   bool ended_ ABSL_GUARDED_BY(mutex_) = false;
 };
 
@@ -224,7 +234,7 @@ class PredictClientImpl final : public PredictClient {
     }
     const uint64_t id = pending_->Add(stream->id(), deadline, std::move(request), std::move(done));
     if (!stream->Send(id)) {
-      pending_->FailAll(stream->id(), absl::UnavailableError("the stream to the trainer broke"));
+      pending_->FailAll(stream->id(), stream->Broken("the stream to the trainer broke"));
     }
   }
 

@@ -21,7 +21,9 @@ class PredictClient {
   virtual ~PredictClient() = default;  // fails what is in flight with Cancelled
 
   // `request.id` is set here. `done` is called exactly once, on another thread: with the answer,
-  // the request's own error, UNAVAILABLE when the stream broke, or DEADLINE_EXCEEDED.
+  // the request's own error, DEADLINE_EXCEEDED, or, when the stream broke, ABORTED if it had
+  // carried answers (every connection comes of age; over a new one the request may be answered) and
+  // UNAVAILABLE if not.
   virtual void Predict(v1::PredictRequest request, std::chrono::steady_clock::time_point deadline,
                        Done done) = 0;
 };

@@ -1,12 +1,16 @@
 // Coordinator, trainers and aggregator as servers on loopback in one process: members remote, k of
 // n, hot swap under load (P4).
 #include <gmock/gmock.h>
+#include <grpcpp/channel.h>
+#include <grpcpp/client_context.h>
 
 #include <atomic>
 #include <map>
 #include <set>
 #include <thread>
 
+#include "atelier/v1/registry.grpc.pb.h"
+#include "atelier/v1/trainer_service.grpc.pb.h"
 #include "common/concurrency/mutex.h"
 #include "common/ensemble/combine.h"
 #include "common/rpc/channel.h"
@@ -35,12 +39,7 @@ std::string Address(rpc::RpcServer& server) { return "127.0.0.1:" + std::to_stri
 class RemoteMembersTest : public ::testing::Test {
  protected:
   void SetUp() override {
-    coordinator::CoordinatorOptions options;
-    options.state_dir = dir.path();
-    options.channels = channels;
-    ASSERT_OK_AND_ASSIGN(coordinator, coordinator::CoordinatorServer::Start(std::move(options)));
-    registry =
-        coordinator::RegistryClient::Create(channels->Connect(Address(coordinator->server())));
+    ASSERT_NO_FATAL_FAILURE(StartCoordinator({}));
     for (int i = 0; i < 4; ++i) request.add_images(MakePicture(i));
     request.set_want_members(true);
   }
@@ -50,8 +49,19 @@ class RemoteMembersTest : public ::testing::Test {
     trainers.clear();
   }
 
-  void StartTrainer(const std::string& backbone) {
+  void StartCoordinator(const rpc::ServerOptions& server_options) {
+    coordinator.reset();
+    coordinator::CoordinatorOptions options;
+    options.server = server_options;
+    options.state_dir = dir.path();
+    options.channels = channels;
+    ASSERT_OK_AND_ASSIGN(coordinator, coordinator::CoordinatorServer::Start(std::move(options)));
+    registry =
+        coordinator::RegistryClient::Create(channels->Connect(Address(coordinator->server())));
+  }
+  void StartTrainer(const std::string& backbone, const rpc::ServerOptions& server_options = {}) {
     trainer::TrainerOptions options;
+    options.server = server_options;
     options.channels = channels;
     options.coordinator = Address(coordinator->server());
     options.id = backbone;
@@ -59,10 +69,10 @@ class RemoteMembersTest : public ::testing::Test {
     options.threads = 1;
     ASSERT_OK_AND_ASSIGN(trainers[backbone], trainer::TrainerServer::Start(std::move(options)));
   }
-  void StartAggregator(int min_members) {
+  void StartAggregator(int min_members, LocalMembers local = LocalMembers::kOff) {
     ServiceOptions options;
     options.coordinator = Address(coordinator->server());
-    options.local = LocalMembers::kOff;
+    options.local = local;
     options.min_members = min_members;
     ASSERT_OK_AND_ASSIGN(service, Service::Create(options, channels));
     ASSERT_OK_AND_ASSIGN(server, rpc::RpcServer::Start({}, service->services()));
@@ -87,6 +97,20 @@ class RemoteMembersTest : public ::testing::Test {
       ASSERT_THAT(registry->PutBytes(member.weights), IsOk());
     }
     ASSERT_THAT(registry->Publish(MakeSeededVersion("seeded", members), promote), IsOk());
+  }
+  static rpc::ServerOptions ShortLived() {
+    rpc::ServerOptions options;
+    options.connection_age = std::chrono::milliseconds(1'000);
+    options.connection_age_grace = std::chrono::milliseconds(100);
+    return options;
+  }
+  bool WaitServed(int version) {
+    const auto end = std::chrono::steady_clock::now() + kPatience;
+    while (std::chrono::steady_clock::now() < end) {
+      const auto served = client->GetServed();
+      if (served.ok() && served->ensemble().version() == version) return true;
+    }
+    return false;
   }
   // The answer equals the offline combination of exactly the members it names.
   static void ExpectConsistent(const v1::AggregatorPredictResponse& answer) {
@@ -181,17 +205,9 @@ TEST_F(RemoteMembersTest, PromotingUnderLoadFailsNoRequestAndMixesNoVersions) {
       }
     });
   }
-  const auto until_served = [&](int version) {
-    const auto end = std::chrono::steady_clock::now() + kPatience;
-    while (std::chrono::steady_clock::now() < end) {
-      const auto served = client->GetServed();
-      if (served.ok() && served->ensemble().version() == version) return true;
-    }
-    return false;
-  };
   for (const int version : {2, 1, 2}) {
     ASSERT_THAT(registry->Promote("seeded", version), IsOk());
-    EXPECT_TRUE(until_served(version));
+    EXPECT_TRUE(WaitServed(version));
   }
   ASSERT_THAT(client->Predict(request, kPatience), IsOk());
   stop = true;
@@ -200,6 +216,65 @@ TEST_F(RemoteMembersTest, PromotingUnderLoadFailsNoRequestAndMixesNoVersions) {
   ASSERT_THAT(answers, ::testing::SizeIs(2));
   for (const auto& [version, distinct] : answers) EXPECT_EQ(distinct.size(), 1) << version;
   EXPECT_NE(*answers["seeded@1"].begin(), *answers["seeded@2"].begin());
+}
+
+// Streams of the test's own tell when connections come of age: blocks until so many have.
+template <typename Message, typename Open>
+void WaitForAges(int count, const Open& open) {
+  for (int i = 0; i < count; ++i) {
+    grpc::ClientContext context;
+    const auto stream = open(context);
+    Message message;
+    while (stream->Read(&message)) {
+    }
+    EXPECT_EQ(stream->Finish().error_code(), grpc::StatusCode::UNAVAILABLE);
+  }
+}
+
+TEST_F(RemoteMembersTest, PredictionsGoOnWhenConnectionsToTheTrainerComeOfAge) {
+  ASSERT_OK_AND_ASSIGN(const SeededMember member, MakeSeededMember("a", "tiny_cnn", 32, 1));
+  Publish({member}, true);
+  StartTrainer("tiny_cnn", ShortLived());
+  StartAggregator(0);
+  std::atomic<bool> stop{false};
+  Mutex mutex;
+  std::vector<std::string> errors;
+  std::vector<std::thread> load;  // so that something is under way at each end
+  for (int i = 0; i < 2; ++i) {
+    load.emplace_back([&] {
+      while (!stop) {
+        const auto answer = client->Predict(request, kPatience);
+        MutexLock lock(mutex);
+        if (!answer.ok()) errors.push_back(answer.status().ToString());
+      }
+    });
+  }
+  const auto stub = v1::TrainerService::NewStub(
+      rpc::MakeTcpChannelFactory()->Connect(Address(trainers["tiny_cnn"]->server())));
+  WaitForAges<v1::PredictResponse>(
+      4, [&](grpc::ClientContext& context) { return stub->PredictStream(&context); });
+  stop = true;
+  for (std::thread& thread : load) thread.join();
+  EXPECT_THAT(errors, ElementsAre());
+}
+
+TEST_F(RemoteMembersTest, PromotionsArriveWhenConnectionsToTheCoordinatorComeOfAge) {
+  ASSERT_NO_FATAL_FAILURE(StartCoordinator(ShortLived()));
+  ASSERT_OK_AND_ASSIGN(const SeededMember old_member, MakeSeededMember("a", "tiny_cnn", 32, 1));
+  ASSERT_OK_AND_ASSIGN(const SeededMember new_member, MakeSeededMember("b", "tiny_cnn", 48, 2));
+  Publish({old_member}, true);
+  StartAggregator(0, LocalMembers::kOnly);
+  Publish({new_member}, false);
+  const auto stub = v1::RegistryService::NewStub(
+      rpc::MakeTcpChannelFactory()->Connect(Address(coordinator->server())));
+  for (const int version : {2, 1}) {
+    // Two of the test's, one after the other: meanwhile the aggregator's ended, which began before.
+    WaitForAges<v1::PromotedEnsemble>(2, [&](grpc::ClientContext& context) {
+      return stub->WatchPromoted(&context, v1::WatchPromotedRequest());
+    });
+    ASSERT_THAT(registry->Promote("seeded", version), IsOk());
+    EXPECT_TRUE(WaitServed(version));
+  }
 }
 
 }  // namespace

@@ -100,6 +100,15 @@ TEST_F(RemoteMemberTest, AsksTheNextTrainerWhenOneFails) {
   EXPECT_THAT(Predict(), IsOk());
 }
 
+TEST_F(RemoteMemberTest, AsksATrainerWhoseStreamBrokeOnceMoreAfterTheOthers) {
+  Start({MakeTrainer("one"), MakeTrainer("two")});
+  const auto order = directory->Candidates("tiny_cnn", MakeSpec("a").weights_digest()).addresses;
+  fleet.script[order[0]] = absl::AbortedError("the connection came of age");
+  fleet.script[order[1]] = absl::UnavailableError("gone");
+  EXPECT_THAT(Predict(), StatusIs(absl::StatusCode::kAborted));
+  EXPECT_THAT(fleet.asked, ElementsAre(order[0], order[1], order[0]));
+}
+
 TEST_F(RemoteMemberTest, PredictsInProcessWhenNoTrainerAnswers) {
   Start({MakeTrainer("one")});
   fleet.script["one:7072"] = absl::UnavailableError("gone");

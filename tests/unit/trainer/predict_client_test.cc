@@ -72,5 +72,47 @@ TEST(PredictClient, WhatHasExpiredIsNotSentAnyMore) {
   EXPECT_EQ(trainer.read.back(), "fresh");
 }
 
+// Answers as many requests as it is told to, then ends the stream.
+class ForgetfulTrainer final : public v1::TrainerService::Service {
+ public:
+  explicit ForgetfulTrainer(int answers) : answers_(answers) {}
+  grpc::Status PredictStream(
+      grpc::ServerContext*,
+      grpc::ServerReaderWriter<v1::PredictResponse, v1::PredictRequest>* stream) override {
+    v1::PredictRequest request;
+    for (int i = 0; stream->Read(&request) && i < answers_; ++i) {
+      v1::PredictResponse response;
+      response.set_id(request.id());
+      stream->Write(response);
+    }
+    return {grpc::StatusCode::UNAVAILABLE, "gone"};
+  }
+
+ private:
+  const int answers_;
+};
+
+// What the second of two requests ends with.
+absl::Status SecondOf(ForgetfulTrainer& trainer) {
+  auto server = rpc::RpcServer::Start({}, {&trainer});
+  auto client = PredictClient::Create(
+      rpc::MakeTcpChannelFactory()->Connect("127.0.0.1:" + std::to_string((*server)->port())));
+  absl::Status status;
+  for (int i = 0; i < 2; ++i) {
+    std::promise<absl::Status> answer;
+    client->Predict({}, SteadyClock::now() + std::chrono::seconds(30),
+                    [&](const auto& matrix) { answer.set_value(matrix.status()); });
+    status = answer.get_future().get();
+  }
+  return status;
+}
+
+TEST(PredictClient, TellsAStreamThatBrokeFromOneThatNeverAnswered) {
+  ForgetfulTrainer after_one(1);
+  EXPECT_THAT(SecondOf(after_one), StatusIs(absl::StatusCode::kAborted));
+  ForgetfulTrainer at_once(0);
+  EXPECT_THAT(SecondOf(at_once), StatusIs(absl::StatusCode::kUnavailable));
+}
+
 }  // namespace
 }  // namespace atelier::trainer
