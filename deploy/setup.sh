@@ -23,8 +23,8 @@ packages=(
   libhdf5-dev libseccomp-dev libzip-dev
   # report
   libjs-chart.js
-  # tests
-  googletest libbenchmark-dev libgmock-dev libgtest-dev
+  # tests; strace makes system calls fail
+  googletest libbenchmark-dev libgmock-dev libgtest-dev strace
 )
 for argument in "$@"; do
   case "$argument" in

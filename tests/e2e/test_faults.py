@@ -74,34 +74,28 @@ def wait_for_coordinator(fleet):
                      cluster.run_atelier("health", fleet.coordinator.address, check=False).returncode == 0, 60)
 
 
-class Faults(unittest.TestCase):
+class Faulty(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
         cls.folder = pathlib.Path(tempfile.mkdtemp(prefix="atelier_faults_"))
         cls.addClassCleanup(shutil.rmtree, cls.folder, ignore_errors=True)
         cls.pictures = pictures.make_dataset(cls.folder / "pictures", per_class=40, test=5)
-        cls.trace = cls.folder / "strace.log"  # of the undisturbed run's coordinator
-        cls.expected = cls.undisturbed()
 
     @classmethod
-    def undisturbed(cls):
+    def undisturbed(cls, trace=None):
+        """Its task; what its coordinator syncs and makes goes to the file `trace`."""
         folder = cls.folder / "undisturbed"
         folder.mkdir()
         with cluster.Cluster(folder, cls.pictures) as fleet:
             fleet.add_trainer("trainer")
-            if can_trace():
+            if trace:
                 fleet.coordinator.terminate()
-                fleet.coordinator.wrapper = strace(cls.trace, f"{SYNCS},mkdir,mkdirat,rename,renameat,renameat2")
+                fleet.coordinator.wrapper = strace(trace, f"{SYNCS},mkdir,mkdirat,rename,renameat,renameat2")
                 fleet.coordinator.start()
                 wait_for_coordinator(fleet)
             process = fleet.start_train("--out", folder / "run", *TRAIN)
             assert process.wait(120) == 0, (folder / "train.log").read_text()
             return fleet.show(fleet.run_ids()[0])["tasks"][0]
-
-    def places(self):
-        if FAULTS == "all":
-            return list(range(1, PER_THREAD + 1))
-        return sorted(random.Random(SEED).sample(range(1, USUAL + 1), int(FAULTS)))
 
     def artifacts(self, fleet):
         return [path for path in (fleet.state / "artifacts").rglob("*") if path.is_file() and len(path.name) == 64]
@@ -131,6 +125,20 @@ class Faults(unittest.TestCase):
             path = fleet.state / "artifacts" / digest[:2] / digest
             self.assertTrue(path.is_file(), f"acknowledged checkpoint {digest} is lost")
             self.assertEqual(sha256(path), digest)
+
+
+@unittest.skipUnless(can_trace(), "no strace here, or it may not trace")
+class TracedFaults(Faulty):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.trace = cls.folder / "strace.log"
+        cls.expected = cls.undisturbed(cls.trace)
+
+    def places(self):
+        if FAULTS == "all":
+            return list(range(1, PER_THREAD + 1))
+        return sorted(random.Random(SEED).sample(range(1, USUAL + 1), int(FAULTS)))
 
     def check_failed_syncs(self, name, traced, died):
         """A file whose fsync failed is neither published nor synced again; one of the database ends the process."""
@@ -191,7 +199,6 @@ class Faults(unittest.TestCase):
         shutil.rmtree(folder)
         return hit
 
-    @unittest.skipUnless(can_trace(), "no strace here, or it may not trace")
     def test_a_new_folder_is_durable_before_anything_is_in_it(self):
         calls = traced_calls(self.trace.read_text(errors="replace"))
         artifacts = (self.folder / "undisturbed" / "state" / "artifacts").resolve()
@@ -213,7 +220,6 @@ class Faults(unittest.TestCase):
         syncs = collections.Counter(thread for thread, call in calls if re.match("f(data)?sync", call))
         self.assertLessEqual(max(syncs.values()), PER_THREAD)
 
-    @unittest.skipUnless(can_trace(), "no strace here, or it may not trace")
     def test_what_was_there_at_the_start_is_durable_before_it_is_called_stored(self):
         # As if the coordinator before had been killed between each file's rename and its folder's sync.
         folder = self.folder / "stored"
@@ -238,7 +244,6 @@ class Faults(unittest.TestCase):
                 waited += 1
         self.assertGreater(waited, 0, "nothing that was there was uploaded again")
 
-    @unittest.skipUnless(can_trace(), "no strace here, or it may not trace")
     def test_a_failing_fsync_acknowledges_nothing_that_is_lost(self):
         # Files and folders alone, too: the database has the first syncs (fdatasync), and where one fails the coordinator
         # has ended before it comes to those.
@@ -250,13 +255,19 @@ class Faults(unittest.TestCase):
                                                       for calls, n in faults])
         self.assertTrue(any(hits), "no fault was injected")
 
-    @unittest.skipUnless(can_trace(), "no strace here, or it may not trace")
     def test_death_at_a_write_loses_nothing_that_was_acknowledged(self):
         faults = []
         for calls in KILLED_AT:
             places = self.places() if FAULTS == "all" else [random.Random(f"{SEED}{calls}").randint(1, USUAL)]
             faults += [(f"{calls.split(',')[0]}-{n}", f"{calls}:signal=KILL:when={n}") for n in places]
         self.assertTrue(any(cluster.side_by_side(self.with_fault, faults)), "no fault was injected")
+
+
+class Faults(Faulty):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.expected = cls.undisturbed()
 
     def test_a_plan_right_after_a_restart_waits_for_the_data_service(self):
         folder = self.folder / "restart"
@@ -308,6 +319,8 @@ class Faults(unittest.TestCase):
             after = cluster.wait_for("version 1 still answers", lambda: served("colours@1"), 60)
             self.assertEqual(after[1], before[1])
 
+
+class FullDisk(Faulty):
     def test_a_full_disk_acknowledges_nothing_predicts_on_and_heals(self):
         folder = self.folder / "full"
         disk = folder / "disk"
@@ -354,4 +367,4 @@ class Faults(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    unittest.main(verbosity=2)
+    cluster.main()
