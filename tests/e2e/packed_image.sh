@@ -2,13 +2,14 @@
 # Makes the image of the tests with containers: the runtime stage of deploy/Dockerfile, with binaries
 # that were built on this machine. The packages are installed into a folder, not into a layer: daemons
 # that keep their layers in fuse-overlayfs take four times as long (150 s instead of 40).
-# Usage: bash tests/e2e/packed_image.sh IMAGE BIN_FOLDER
-# Starts from atelier-debian:bookworm (deploy/base-image.sh).
+# Usage: bash tests/e2e/packed_image.sh IMAGE BIN_FOLDER bookworm|trixie
+# The suite is this machine's, whose libraries the binaries need; starts from its base image (deploy/base-image.sh).
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
 image=${1:?the image to make}
 bin=${2:?the folder with the binaries}
+suite=${3:?bookworm or trixie}
 sudo=()
 [ "$(id -u)" -eq 0 ] || sudo=(sudo)
 work=$(mktemp -d)
@@ -20,7 +21,7 @@ clean_up() {
 trap clean_up EXIT
 
 mkdir "$root"
-container=$(docker create atelier-debian:bookworm)
+container=$(docker create "atelier-debian:$suite")
 docker export "$container" | "${sudo[@]}" tar -C "$root" -x
 docker rm "$container" >/dev/null
 "${sudo[@]}" mount -t proc proc "$root/proc"
