@@ -18,6 +18,8 @@ while [ $# -gt 0 ]; do
 done
 image="atelier-debian:$suite"
 
+command -v docker >/dev/null || {
+  echo "base-image: no docker command: bash deploy/setup.sh --containers installs one" >&2; exit 1; }
 docker info >/dev/null 2>&1 || {
   echo "base-image: the Docker daemon does not answer; start it, or run as a user it accepts" >&2; exit 1; }
 if [ "$force" = no ] && docker image inspect "$image" >/dev/null 2>&1; then

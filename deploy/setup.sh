@@ -26,12 +26,13 @@ packages=(
   # tests; strace makes system calls fail
   googletest libbenchmark-dev libgmock-dev libgtest-dev strace
 )
+no_docker=false
 for argument in "$@"; do
   case "$argument" in
     --lint) packages+=(clang-22 clang-tidy-22 libclang-rt-22-dev) ;;
     --containers)
       packages+=(debootstrap docker-compose)
-      command -v docker >/dev/null || packages+=(docker.io) ;;
+      command -v docker >/dev/null || { no_docker=true; packages+=(docker.io); } ;;
     *) echo "setup: unknown option $argument (known: --lint, --containers)" >&2; exit 2 ;;
   esac
 done
@@ -42,7 +43,7 @@ installed=$(dpkg-query -W -f '${Package} ${db:Status-Status}\n' "${packages[@]}"
 for package in "${packages[@]}"; do
   grep -qxF "$package" <<<"$installed" || missing+=("$package")
 done
-if [ ${#missing[@]} -eq 0 ]; then
+if [ ${#missing[@]} -eq 0 ] && ! $no_docker; then
   echo "setup: all ${#packages[@]} Debian packages are there"
   exit 0
 fi
@@ -52,7 +53,6 @@ if [ "$(id -u)" -ne 0 ]; then
   command -v sudo >/dev/null || { echo "setup: run as root or install sudo; missing: ${missing[*]}" >&2; exit 1; }
   sudo=(sudo)
 fi
-echo "setup: installing ${#missing[@]} of ${#packages[@]} Debian packages: ${missing[*]}"
 export DEBIAN_FRONTEND=noninteractive
 apt=("${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -y -o Dpkg::Use-Pty=0 -o Acquire::Retries=3)
 log=$(mktemp)
@@ -63,6 +63,12 @@ if ! "${apt[@]}" update >"$log" 2>&1; then
   echo "setup: apt-get update failed; check the network and /etc/apt/sources.list" >&2
   exit 1
 fi
+# Since trixie the command is a package of its own, which docker.io only recommends.
+if $no_docker && [ -n "$(apt-cache show docker-cli 2>/dev/null)" ]; then
+  packages+=(docker-cli)
+  missing+=(docker-cli)
+fi
+echo "setup: installing ${#missing[@]} of ${#packages[@]} Debian packages: ${missing[*]}"
 started=$SECONDS
 "${apt[@]}" --no-install-recommends install "${missing[@]}" >"$log" 2>&1 &
 pid=$!
