@@ -4,6 +4,7 @@ TLS overlay: what is reached from elsewhere, and floods of it.
 Runs where a Docker daemon answers and says so where none does. The image holds the binaries of this build
 (packed_image.sh), and so this machine's Debian; the project name is its own, so that nothing of the user's is touched.
 """
+import hashlib
 import json
 import os
 import pathlib
@@ -20,6 +21,7 @@ import floods
 import pictures
 import raw_http2
 from npy import read_npy
+from tiny_weights import random_weights
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PROJECT = f"atelier_test_{os.getpid()}"
@@ -87,7 +89,8 @@ class Composed(unittest.TestCase):
                                 ATELIER_COORDINATOR_PORT=str(self.ports[0]),
                                 ATELIER_AGGREGATOR_PORT=str(self.ports[1]), ATELIER_TRAINER_THREADS="1",
                                 ATELIER_EDGE_PORT=str(self.ports[2]), ATELIER_EDGE_IMAGE=EDGE_IMAGE,
-                                ATELIER_TLS_DIR=str(self.folder / "tls"))
+                                ATELIER_TLS_DIR=str(self.folder / "tls"),
+                                ATELIER_WEIGHTS_DIR=str(self.folder / "home" / "weights"))
         self.compose = ["docker-compose"] if shutil.which("docker-compose") else ["docker", "compose"]
         for file in self.FILES:
             self.compose += ["-f", str(ROOT / "deploy" / file)]
@@ -205,8 +208,42 @@ class Edge(Composed):
         run("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost", "-addext",
             "subjectAltName=DNS:localhost,IP:127.0.0.1", "-keyout", tls / "key.pem", "-out", self.certificate)
         (tls / "edge.pem").write_text(self.certificate.read_text() + (tls / "key.pem").read_text())
+        self.fetch_weights()
         self.tls = ssl.create_default_context(cafile=str(self.certificate))
         self.tls.set_alpn_protocols(["h2"])
+
+    def fetch_weights(self):
+        """As a user does on a machine with a network: into the folder that the overlay mounts."""
+        upstream = self.folder / "upstream.safetensors"
+        random_weights(upstream, 1)
+        weights = self.folder / "home" / "weights"
+        weights.mkdir(parents=True)
+        catalogue = weights / "own.json"
+        catalogue.write_text(json.dumps([{"name": "tiny_cnn", "files": [{"file": upstream.name}]}]))
+        self.atelier("weights", "fetch", "tiny_cnn", "--file", upstream, env={
+            "ATELIER_HOME": str(weights.parent), "ATELIER_WEIGHTS_CATALOGUE": str(catalogue)})
+
+    def train_inside(self, out, *arguments):
+        return subprocess.run([*self.compose, "exec", "-T", "-e",
+                               "ATELIER_WEIGHTS_CATALOGUE=/var/lib/atelier/weights/own.json", "coordinator", "atelier",
+                               "train", "--coordinator", "127.0.0.1:7070", "--data", ".", "--out", out, "--epochs", "1",
+                               "--set", "image.size=32", *arguments],
+                              env=self.environment, capture_output=True, text=True)
+
+    def check_training_inside(self):
+        """It begins with the mounted weights, and what it made is served at the edge."""
+        lacking = self.train_inside("/tmp/run0", "--members", "efficientnet_lite0")
+        self.assertEqual(lacking.returncode, 1, lacking.stdout)
+        self.assertIn("atelier weights fetch efficientnet_lite0", lacking.stderr)
+        run(*self.compose, "up", "-d", "--no-build", "data", "trainer", env=self.environment)
+        trained = self.train_inside("/tmp/run1", "--members", "tiny_cnn")
+        self.assertEqual(trained.returncode, 0, trained.stderr)
+        written = run(*self.compose, "exec", "-T", "coordinator", "cat", "/tmp/run1/run.json", env=self.environment)
+        fetched = self.folder / "home" / "weights" / "tiny_cnn.safetensors"
+        self.assertIn(hashlib.sha256(fetched.read_bytes()).hexdigest(), written)
+        cluster.wait_for("the edge serves it", lambda: self.atelier(
+            "predict", self.pictures / "test", "--aggregator", f"https://localhost:{self.ports[2]}", check=False,
+            env={"GRPC_DEFAULT_SSL_ROOTS_FILE_PATH": str(self.certificate)}).returncode == 0, 60)
 
     def connect(self, timeout=20):
         return raw_http2.Connection(self.ports[2], timeout, self.tls)
@@ -235,7 +272,7 @@ class Edge(Composed):
     def answers(self):
         return self.serves(f"https://localhost:{self.ports[2]}", self.certificate)
 
-    def test_only_the_edge_is_reached_and_it_outlives_floods(self):
+    def test_only_the_edge_is_reached_it_outlives_floods_and_serves_what_is_trained_inside(self):
         cluster.wait_for("an answer through the edge", self.answers, 60)
         for address, trusted in ((self.coordinator, None), (self.aggregator, None), (self.edge, None),
                                  (f"https://localhost:{self.ports[2]}", None)):  # a certificate nobody signed
@@ -253,6 +290,7 @@ class Edge(Composed):
                 self.fail(f"after {flood.__name__} ({what}): {before >> 20} -> {self.memory() >> 20} MiB")
             print(f"edge: {flood.__name__}: {what}; {before >> 20} -> {self.memory() >> 20} MiB", flush=True)
         self.assertEqual(self.pid(), self.flooded, "the aggregator was started again")
+        self.check_training_inside()
         self.check_health()
 
 

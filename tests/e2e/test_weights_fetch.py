@@ -4,10 +4,8 @@ Standard library only. The file is tiny_cnn's, made here, known by a catalogue o
 """
 import hashlib
 import json
-import math
 import os
 import pathlib
-import random
 import shutil
 import subprocess
 import tempfile
@@ -16,26 +14,13 @@ import unittest
 import cluster
 from bad_server import BadServer
 from pictures import make_dataset
-from safetensors import read_safetensors, write_safetensors
+from safetensors import read_safetensors
+from tiny_weights import random_weights
 
 ATELIER = str(cluster.BIN / "atelier")
 FILE = "tiny.safetensors"
 UPSTREAM = "/upstream/" + FILE
 PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
-
-
-def random_weights(path, seed):
-    noise = random.Random(seed)
-    shown = json.loads(subprocess.run([ATELIER, "model", "show", "tiny_cnn", "--json"], check=True,
-                                      capture_output=True, timeout=60).stdout)
-    tensors = {}
-    for layer in shown["layers"]:
-        for variable in layer["variables"]:
-            shape = variable["shape"]
-            tensors["backbone/" + variable["name"]] = (
-                shape, [noise.uniform(0.5, 1.5) for _ in range(math.prod(shape))])
-    write_safetensors(path, tensors, {"backbone": "tiny_cnn"})
-    return path.read_bytes()
 
 
 class WeightsFetch(unittest.TestCase):

@@ -126,6 +126,12 @@ absl::Status Store(const WeightsEntry& entry, const ObtainedFile& input, const f
   return WritePin(files.pins, input.upstream.file, input.digests.sha256);
 }
 
+// For who may only read the cache, as in a container.
+std::string NotThere(const WeightsEntry& entry, const fs::path& cache) {
+  return absl::StrCat("the weights of ", entry.name, " are not in ", cache.string(),
+                      " (atelier weights fetch ", entry.name, " gets them)");
+}
+
 absl::Status FetchLocked(const WeightsEntry& entry, const CacheFiles& files,
                          const FetchOptions& options) {
   std::vector<std::string> names;
@@ -156,10 +162,10 @@ absl::StatusOr<fs::path> FetchWeights(std::string_view name, const FetchOptions&
   const bool cached_will_do = !options.force && options.file.empty();
   if (cached_will_do && Intact(files)) return files.weights;
   ATELIER_RETURN_IF_ERROR(MakeDirectories(cache));
-  ATELIER_ASSIGN_OR_RETURN(
-      const std::unique_ptr<FetchLock> lock, FetchLock::Wait(files.lock, [&] {
-        Say(options, absl::StrCat(entry.name, ": waiting for another process that fetches it"));
-      }));
+  const auto lock = FetchLock::Wait(files.lock, [&] {
+    Say(options, absl::StrCat(entry.name, ": waiting for another process that fetches it"));
+  });
+  if (!lock.ok()) return Annotate(lock.status(), NotThere(entry, cache));
   // Another process may have fetched it while this one waited.
   if (cached_will_do && Intact(files)) return files.weights;
   ATELIER_RETURN_IF_ERROR(FetchLocked(entry, files, options));

