@@ -3,10 +3,12 @@
 Three members: two of tiny_cnn, one of efficientnet_lite0; trainers with disjoint --backbones; the aggregator has no
 members of its own (--local-fallback off).
 """
+import functools
 import json
 import os
 import pathlib
 import shutil
+import signal
 import tempfile
 import threading
 import time
@@ -71,6 +73,11 @@ class Serving(unittest.TestCase):
         parts = [read_npy(folder / f"{member}.npy") for member in members]
         return [[sum(values) / len(members) for values in zip(*rows)] for rows in zip(*parts)]
 
+    def wait_whole(self):
+        """The first answer of every member."""
+        return cluster.wait_for("every member answers", lambda: (
+            lambda asked: asked if asked[1] and not asked[0]["degraded"] else None)(self.ask(check=False)), 60)
+
     def assert_close(self, rows, expected, tolerance=1e-5):
         self.assertEqual(len(rows), len(expected))
         worst = max(abs(a - b) for row, other in zip(rows, expected) for a, b in zip(row, other))
@@ -79,8 +86,7 @@ class Serving(unittest.TestCase):
     def test_lost_members_degrade_and_no_members_is_unavailable_in_time(self):
         run = self.train("run", 1)
         self.serve()
-        whole = cluster.wait_for("every member answers", lambda: (
-            lambda answer: answer if not answer[0]["degraded"] else None)(self.ask()), 60)
+        whole = self.wait_whole()
         self.assert_close(whole[1], self.offline(run, ["first", "second", "lite"]))
 
         for trainer in self.trainers["efficientnet_lite0"]:
@@ -100,9 +106,37 @@ class Serving(unittest.TestCase):
 
         for trainers in self.trainers.values():  # and it heals by itself
             trainers[0].start().wait_healthy()
-        healed = cluster.wait_for("every member answers again", lambda: (
-            lambda asked: asked if asked[1] and not asked[0]["degraded"] else None)(self.ask(check=False)), 60)
-        self.assert_close(healed[1], whole[1])
+        self.assert_close(self.wait_whole()[1], whole[1])
+
+    def test_stopped_trainers_hold_no_answer_up_and_heal(self):
+        run = self.train("run", 1)
+        self.serve()
+        whole = self.wait_whole()
+        offline = functools.cache(lambda used: self.offline(run, used))
+
+        def in_time():
+            """One answer, within the deadline, from exactly the members that it names."""
+            started = time.monotonic()
+            answer, probabilities = self.ask()
+            self.assertLess(time.monotonic() - started, DEADLINE_SECONDS)
+            used = tuple(name for name in ("first", "second", "lite") if name not in answer["members_failed"])
+            self.assertEqual(answer["degraded"], len(used) < 3)
+            self.assert_close(probabilities, offline(used))
+            return answer["members_failed"]
+
+        one, other = self.trainers["efficientnet_lite0"]
+        for stopped, going_on in ((one, other), (other, one)):  # whichever it asks first
+            stopped.signal(signal.SIGSTOP)
+            self.assertIn(in_time(), ([], ["lite"]))
+            cluster.wait_for(f"{going_on.name} answers instead", lambda: in_time() == [], 60)
+            stopped.signal(signal.SIGCONT)
+        one.signal(signal.SIGSTOP)
+        other.signal(signal.SIGSTOP)
+        for _ in range(3):
+            self.assertEqual(in_time(), ["lite"])
+        one.signal(signal.SIGCONT)
+        other.signal(signal.SIGCONT)
+        self.assert_close(self.wait_whole()[1], whole[1])
 
     def test_promotion_under_load_fails_no_request_and_mixes_no_versions(self):
         runs = {"colours@1": self.train("one", 1), "colours@2": self.train("two", 2)}
