@@ -26,16 +26,14 @@ docker export "$container" | "${sudo[@]}" tar -C "$root" -x
 docker rm "$container" >/dev/null
 "${sudo[@]}" mount -t proc proc "$root/proc"
 "${sudo[@]}" cp /etc/resolv.conf "$root/etc/resolv.conf"
-"${sudo[@]}" cp deploy/runtime-packages.sh "$root/tmp"
-"${sudo[@]}" chroot "$root" bash -e -c '
-  bash /tmp/runtime-packages.sh
-  rm /tmp/runtime-packages.sh
-  useradd --system --uid 10001 --create-home --home-dir /var/lib/atelier atelier
-  mkdir -p /var/lib/atelier/state
-  chown -R atelier:atelier /var/lib/atelier'
+"${sudo[@]}" cp deploy/runtime-image.sh "$root/tmp"
+"${sudo[@]}" chroot "$root" bash /tmp/runtime-image.sh
+"${sudo[@]}" rm "$root/tmp/runtime-image.sh"
 "${sudo[@]}" umount "$root/proc"
-for binary in atelier atelier-health atelier-coordinator atelier-data atelier-trainer atelier-aggregator; do
+for binary in atelier atelier-{convert,health,coordinator,data,trainer,aggregator}; do
   "${sudo[@]}" strip -o "$root/usr/local/bin/$binary" "$bin/$binary"
 done
-"${sudo[@]}" tar -C "$root" -c . | docker import --change 'ENV ATELIER_HOME=/var/lib/atelier' \
-  --change 'USER atelier' --change 'WORKDIR /var/lib/atelier' --change 'CMD ["atelier", "--help"]' - "$image"
+changes=()
+while IFS= read -r line; do changes+=(--change "$line"); done < <(
+  awk '/ AS runtime$/ {runtime = 1} runtime && /^(ENV|EXPOSE|CMD|USER|WORKDIR) /' deploy/Dockerfile)
+"${sudo[@]}" tar -C "$root" -c . | docker import "${changes[@]}" - "$image"

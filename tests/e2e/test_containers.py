@@ -274,6 +274,7 @@ class Edge(Composed):
 
     def test_only_the_edge_is_reached_it_outlives_floods_and_serves_what_is_trained_inside(self):
         cluster.wait_for("an answer through the edge", self.answers, 60)
+        run(*self.compose, "exec", "-T", "coordinator", "atelier-convert", "--help", env=self.environment)
         for address, trusted in ((self.coordinator, None), (self.aggregator, None), (self.edge, None),
                                  (f"https://localhost:{self.ports[2]}", None)):  # a certificate nobody signed
             self.assertFalse(self.serves(address, trusted), address)

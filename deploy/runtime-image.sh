@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Installs the shared libraries that the binaries load. Their package names carry versions that differ
-# between Debian's suites, so they are taken from what the -dev packages of deploy/setup.sh depend on.
+# What a base image lacks to run the binaries: the shared libraries that they load, and their user. The libraries'
+# package names carry versions that differ between Debian's suites, so they are taken from what the -dev packages of
+# deploy/setup.sh depend on. One script, because a further layer takes seconds in fuse-overlayfs.
 set -euo pipefail
 
 development=(libtorch-dev libgrpc++-dev libprotobuf-dev libopencv-dev libabsl-dev libyaml-cpp-dev
@@ -16,3 +17,7 @@ mapfile -t packages < <(
 echo "runtime: ${packages[*]}"
 apt-get -qq -y --no-install-recommends install "${packages[@]}" libopenblas0-pthread libgomp1 >/dev/null
 rm -rf /var/lib/apt/lists/*
+
+useradd --system --uid 10001 --create-home --home-dir /var/lib/atelier atelier
+mkdir -p /var/lib/atelier/state
+chown -R atelier:atelier /var/lib/atelier
