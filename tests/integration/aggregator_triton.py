@@ -1,6 +1,6 @@
 """Triton's own client against atelier-aggregator: answers, metadata, stream, metrics, clean stop.
 
-Exit 77 (skipped) when tritonclient[grpc] or numpy is absent. Needs ATELIER_BIN_DIR and
+with_tritonclient.sh runs it. Needs ATELIER_BIN_DIR and
 ATELIER_TESTS_DIR (make_seeded_run). Where `atelier` is built, its `predict` must give the same bits.
 """
 import os
@@ -13,15 +13,9 @@ import tempfile
 import time
 import urllib.request
 
-SKIPPED = 77
-
-try:
-    import numpy as np
-    import tritonclient.grpc as triton
-    from tritonclient.utils import InferenceServerException
-except ImportError as error:
-    print(f"SKIPPED: needs the Python packages numpy and tritonclient[grpc]: {error}")
-    sys.exit(SKIPPED)
+import numpy as np
+import tritonclient.grpc as triton
+from tritonclient.utils import InferenceServerException
 
 BIN = pathlib.Path(os.environ["ATELIER_BIN_DIR"])
 TESTS = pathlib.Path(os.environ["ATELIER_TESTS_DIR"])

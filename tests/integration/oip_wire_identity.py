@@ -1,23 +1,16 @@
 """Compares protos/inference with the descriptors that the PyPI package tritonclient publishes.
 
-Usage: oip_wire_identity.py SOURCE_ROOT. Exit 77 (skipped) when tritonclient or protoc is absent.
+Usage: with_tritonclient.sh VENV oip_wire_identity.py SOURCE_ROOT
 Every message, field, enum value and method of ours must be theirs: same full name, number, type,
 label and oneof. grpc_predict_v2.proto must also miss nothing; model_config.proto is a subset.
 """
 import pathlib
-import shutil
 import subprocess
 import sys
 import tempfile
 
-SKIPPED = 77
-
-try:
-    from google.protobuf import descriptor_pb2
-    from tritonclient.grpc import model_config_pb2, service_pb2
-except ImportError as error:
-    print(f"SKIPPED: needs the Python package tritonclient[grpc]: {error}")
-    sys.exit(SKIPPED)
+from google.protobuf import descriptor_pb2
+from tritonclient.grpc import model_config_pb2, service_pb2
 
 
 def compiled(root):
@@ -66,9 +59,6 @@ def flatten(files):
 
 
 def main():
-    if shutil.which("protoc") is None:
-        print("SKIPPED: needs protoc")
-        return SKIPPED
     ours_files = compiled(sys.argv[1])
     ours = flatten(ours_files)
     service = flatten([published(service_pb2)])
