@@ -176,7 +176,7 @@ absl::Status Inspect(const Options& options) {
   ATELIER_ASSIGN_OR_RETURN(const std::unique_ptr<DataSource> source, DataSource::Open(options));
   v1::DescribeDatasetRequest request;
   request.set_want_manifest(options.manifest);
-  request.set_bad_sample_budget(1);  // an inspection shows bad files, however many
+  request.set_bad_sample_budget(1);  // shows bad files, however many
   request.mutable_split()->set_validation_fraction(0.1);
   request.mutable_split()->set_seed(42);
   *request.mutable_classes() = {options.classes.begin(), options.classes.end()};
@@ -216,6 +216,7 @@ absl::Status Preview(const Options& options) {
   ATELIER_ASSIGN_OR_RETURN(const v1::StageSpec stage, FindStage(plan, options.stage));
   ATELIER_ASSIGN_OR_RETURN(const std::unique_ptr<DataSource> source, DataSource::Open(options));
   v1::DescribeDatasetRequest describe;
+  describe.set_bad_sample_budget(1);
   *describe.mutable_classes() = {options.classes.begin(), options.classes.end()};
   ATELIER_ASSIGN_OR_RETURN(const data::DatasetDescription found, source->Describe(describe));
   v1::PreviewRequest request;

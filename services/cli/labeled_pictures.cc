@@ -61,6 +61,7 @@ absl::StatusOr<LabeledPictures> FindLabeledPictures(const std::string& folder,
   v1::DescribeDatasetRequest request;
   request.set_dataset(".");
   request.set_want_manifest(true);
+  request.set_bad_sample_budget(1);  // what does not decode is named and left out, however many
   ATELIER_ASSIGN_OR_RETURN(const data::DatasetDescription found,
                            client->Describe(request, [](const v1::DescribeProgress&) {}));
   ATELIER_ASSIGN_OR_RETURN(const std::vector<int> map, MapClasses(found.summary, classes));
