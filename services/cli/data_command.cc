@@ -12,6 +12,7 @@
 #include "services/cli/command.h"
 #include "services/cli/embedded.h"
 #include "services/cli/format.h"
+#include "services/cli/pictures.h"
 #include "services/cli/progress_view.h"
 #include "services/cli/recipe/recipe.h"
 #include "services/cli/run_json.h"
@@ -47,10 +48,8 @@ class DataSource {
       source->dataset_ = options.data;
       return source;
     }
-    std::error_code error;
     EmbeddedOptions how;
-    how.data_root = std::filesystem::canonical(options.data, error);
-    if (error) return absl::NotFoundError(absl::StrCat("no such folder: ", options.data));
+    ATELIER_ASSIGN_OR_RETURN(how.data_root, ExistingFolder(options.data));
     how.pictures = options.limits;
     ATELIER_ASSIGN_OR_RETURN(source->embedded_, Embedded::Start(how));
     source->client_ =
@@ -212,8 +211,8 @@ absl::StatusOr<v1::StageSpec> FindStage(const v1::RunPlan& plan, const std::stri
 }
 
 absl::Status Preview(const Options& options) {
-  ATELIER_ASSIGN_OR_RETURN(const v1::RunPlan plan, LoadRecipe(options.recipe));
-  ATELIER_ASSIGN_OR_RETURN(const v1::StageSpec stage, FindStage(plan, options.stage));
+  ATELIER_ASSIGN_OR_RETURN(const v1::RunPlan plan, WrongUsage(LoadRecipe(options.recipe)));
+  ATELIER_ASSIGN_OR_RETURN(const v1::StageSpec stage, WrongUsage(FindStage(plan, options.stage)));
   ATELIER_ASSIGN_OR_RETURN(const std::unique_ptr<DataSource> source, DataSource::Open(options));
   v1::DescribeDatasetRequest describe;
   describe.set_bad_sample_budget(1);
@@ -254,8 +253,6 @@ absl::Status Preview(const Options& options) {
   return absl::OkStatus();
 }
 
-int Code(const absl::Status& status) { return status.ok() ? kDone : Fail(status); }
-
 }  // namespace
 
 void AddDataCommands(CLI::App& app, Context& context) {
@@ -291,8 +288,8 @@ void AddDataCommands(CLI::App& app, Context& context) {
     vision::AddPictureLimitFlags(*verb, options->limits);
     verb->add_flag("--json", options->json, "One JSON document on standard output");
   }
-  inspect->callback([=, &context] { context.exit_code = Code(Inspect(*options)); });
-  preview->callback([=, &context] { context.exit_code = Code(Preview(*options)); });
+  inspect->callback([=, &context] { context.exit_code = ExitCode(Inspect(*options)); });
+  preview->callback([=, &context] { context.exit_code = ExitCode(Preview(*options)); });
 }
 
 }  // namespace atelier::cli

@@ -7,6 +7,7 @@
 #include "absl/strings/str_join.h"
 #include "common/base/files.h"
 #include "common/base/status.h"
+#include "services/cli/outcome.h"
 #include "services/cli/run_directory.h"
 #include "services/cli/run_index.h"
 #include "services/coordinator/client.h"
@@ -35,7 +36,7 @@ absl::StatusOr<ServableEnsemble> FromIndex(const std::string& what) {
     }
     name = *names.begin();
   }
-  ATELIER_ASSIGN_OR_RETURN(const EnsembleName parsed, ParseEnsembleName(name));
+  ATELIER_ASSIGN_OR_RETURN(const EnsembleName parsed, WrongUsage(ParseEnsembleName(name)));
   ATELIER_ASSIGN_OR_RETURN(const IndexedEnsemble found, index.Find(parsed.name, parsed.version));
   if (!RunDirectory::IsRunDirectory(found.path)) {
     return absl::NotFoundError(absl::StrCat(found.name, "@", found.version, " was in ",
@@ -62,7 +63,7 @@ absl::StatusOr<ServableEnsemble> FromRegistry(const std::string& what,
   } else {
     EnsembleName parsed;
     if (!what.empty()) {
-      ATELIER_ASSIGN_OR_RETURN(parsed, ParseEnsembleName(what));
+      ATELIER_ASSIGN_OR_RETURN(parsed, WrongUsage(ParseEnsembleName(what)));
     }
     ATELIER_ASSIGN_OR_RETURN(version, coordinator::RegistryClient::Create(channel)->GetEnsemble(
                                           parsed.name, parsed.version));

@@ -118,10 +118,11 @@ absl::Status Show(const Options& options) {
 }
 
 absl::Status Promote(const Options& options) {
-  ATELIER_ASSIGN_OR_RETURN(const EnsembleName name, ParseEnsembleName(options.ensemble));
+  ATELIER_ASSIGN_OR_RETURN(const EnsembleName name,
+                           WrongUsage(ParseEnsembleName(options.ensemble)));
   if (name.version == 0) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("say which version: ", name.name, "@N (atelier ensembles list shows them)"));
+    return WrongUsage(absl::InvalidArgumentError(
+        absl::StrCat("say which version: ", name.name, "@N (atelier ensembles list shows them)")));
   }
   Json json;
   if (options.coordinator.empty()) {
@@ -144,8 +145,6 @@ absl::Status Promote(const Options& options) {
   }
   return absl::OkStatus();
 }
-
-int Code(const absl::Status& status) { return status.ok() ? kDone : Fail(status); }
 
 }  // namespace
 
@@ -172,9 +171,9 @@ void AddEnsemblesCommands(CLI::App& app, Context& context) {
         ->type_name("HOST:PORT");
     verb->add_flag("--json", options->json, "One JSON document on standard output");
   }
-  list->callback([=, &context] { context.exit_code = Code(List(*options)); });
-  show->callback([=, &context] { context.exit_code = Code(Show(*options)); });
-  promote->callback([=, &context] { context.exit_code = Code(Promote(*options)); });
+  list->callback([=, &context] { context.exit_code = ExitCode(List(*options)); });
+  show->callback([=, &context] { context.exit_code = ExitCode(Show(*options)); });
+  promote->callback([=, &context] { context.exit_code = ExitCode(Promote(*options)); });
 }
 
 }  // namespace atelier::cli

@@ -118,10 +118,7 @@ void AddEvaluateCommand(CLI::App& app, Context& context) {
       ->required()
       ->type_name("DIR");
   verb->add_flag("--json", options->json, "One JSON document on standard output");
-  verb->callback([options, &context] {
-    const absl::Status status = Evaluate(*options);
-    context.exit_code = status.ok() ? kDone : Fail(status);
-  });
+  verb->callback([options, &context] { context.exit_code = ExitCode(Evaluate(*options)); });
 }
 
 }  // namespace atelier::cli

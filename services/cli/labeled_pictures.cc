@@ -50,9 +50,7 @@ absl::StatusOr<std::vector<int>> MapClasses(const v1::DatasetSummary& summary,
 absl::StatusOr<LabeledPictures> FindLabeledPictures(const std::string& folder,
                                                     const std::vector<std::string>& classes,
                                                     const vision::DecodeLimits& limits) {
-  std::error_code error;
-  const std::filesystem::path root = std::filesystem::canonical(folder, error);
-  if (error) return absl::NotFoundError(absl::StrCat("no such folder: ", folder));
+  ATELIER_ASSIGN_OR_RETURN(const std::filesystem::path root, ExistingFolder(folder));
   EmbeddedOptions options;
   options.data_root = root;
   options.pictures = limits;

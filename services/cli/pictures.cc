@@ -7,6 +7,7 @@
 #include "absl/strings/str_join.h"
 #include "common/base/files.h"
 #include "common/base/status.h"
+#include "services/cli/outcome.h"
 
 namespace atelier::cli {
 namespace fs = std::filesystem;
@@ -194,7 +195,7 @@ absl::StatusOr<std::vector<PictureFile>> ListPictures(const std::vector<std::str
     } else if (fs::exists(path, error)) {
       found.push_back({path, path});
     } else {
-      return absl::NotFoundError(absl::StrCat("no such file or folder: ", path));
+      return WrongUsage(absl::NotFoundError(absl::StrCat("no such file or folder: ", path)));
     }
   }
   if (found.empty()) {
@@ -204,6 +205,13 @@ absl::StatusOr<std::vector<PictureFile>> ListPictures(const std::vector<std::str
   std::sort(found.begin(), found.end(),
             [](const PictureFile& a, const PictureFile& b) { return a.name < b.name; });
   return found;
+}
+
+absl::StatusOr<fs::path> ExistingFolder(const std::string& named) {
+  std::error_code error;
+  const fs::path folder = fs::canonical(named, error);
+  if (!error && fs::is_directory(folder, error)) return folder;
+  return WrongUsage(absl::NotFoundError(absl::StrCat(named, " is no folder")));
 }
 
 absl::StatusOr<Predictions> PredictPictures(aggregator::AggregatorClient& aggregator,

@@ -145,10 +145,7 @@ void AddPredictCommand(CLI::App& app, Context& context) {
   verb->add_flag("--skip-bad", options->skip_bad,
                  "Leave out pictures that do not decode instead of stopping at them");
   verb->add_flag("--json", options->json, "One JSON document on standard output");
-  verb->callback([options, &context] {
-    const absl::Status status = Predict(*options);
-    context.exit_code = status.ok() ? kDone : Fail(status);
-  });
+  verb->callback([options, &context] { context.exit_code = ExitCode(Predict(*options)); });
 }
 
 }  // namespace atelier::cli

@@ -9,6 +9,7 @@
 #include "services/cli/command.h"
 #include "services/cli/format.h"
 #include "services/cli/inexact_text.h"
+#include "services/cli/pictures.h"
 #include "services/cli/run_directory.h"
 #include "services/cli/run_index.h"
 #include "services/cli/run_json.h"
@@ -222,12 +223,11 @@ int ResumeOn(TrainingSession& session, const std::string& run_id, const Options&
 
 // The folder of pictures may have been moved since; --data says where it is now.
 absl::StatusOr<std::filesystem::path> DataOf(const RunOrigin& origin, const Options& options) {
+  if (!options.data.empty()) return ExistingFolder(options.data);
   std::error_code error;
-  const std::filesystem::path data =
-      options.data.empty() ? origin.data : std::filesystem::path(options.data);
-  const std::filesystem::path folder = std::filesystem::canonical(data, error);
+  const std::filesystem::path folder = std::filesystem::canonical(origin.data, error);
   if (error) {
-    return absl::NotFoundError(absl::StrCat("the pictures are not in ", data.string(),
+    return absl::NotFoundError(absl::StrCat("the pictures are not in ", origin.data.string(),
                                             " any more; say where they are with --data DIR"));
   }
   return folder;
@@ -269,7 +269,7 @@ int Resume(const Options& options, Context& context) {
     return kDone;
   }
   const absl::StatusOr<std::filesystem::path> data = DataOf(*origin, options);
-  if (!data.ok()) return Fail(data.status());
+  if (!data.ok()) return ExitCode(data.status());
   const auto session = TrainingSession::OpenEmbedded(*directory, *data, options.limits);
   if (!session.ok()) return Fail(session.status());
   const absl::StatusOr<std::string> run_id =
@@ -277,8 +277,6 @@ int Resume(const Options& options, Context& context) {
   if (!run_id.ok()) return Fail(run_id.status());
   return ResumeOn(**session, *run_id, options, context);
 }
-
-int Code(const absl::Status& status) { return status.ok() ? kDone : Fail(status); }
 
 }  // namespace
 
@@ -312,10 +310,10 @@ void AddRunsCommands(CLI::App& app, Context& context) {
   for (CLI::App* verb : {list, show, watch, cancel, resume}) {
     verb->add_flag("--json", options->json, "One JSON document on standard output");
   }
-  list->callback([=, &context] { context.exit_code = Code(List(*options)); });
-  show->callback([=, &context] { context.exit_code = Code(Show(*options)); });
+  list->callback([=, &context] { context.exit_code = ExitCode(List(*options)); });
+  show->callback([=, &context] { context.exit_code = ExitCode(Show(*options)); });
   watch->callback([=, &context] { context.exit_code = Watch(*options, context); });
-  cancel->callback([=, &context] { context.exit_code = Code(Cancel(*options)); });
+  cancel->callback([=, &context] { context.exit_code = ExitCode(Cancel(*options)); });
   resume->callback([=, &context] { context.exit_code = Resume(*options, context); });
 }
 

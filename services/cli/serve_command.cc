@@ -60,10 +60,7 @@ void AddServeCommand(CLI::App& app, Context& context) {
       ->check(CLI::Range(0, 64'535))
       ->capture_default_str();
   vision::AddPictureLimitFlags(*verb, options->limits);
-  verb->callback([options, &context] {
-    const absl::Status status = Serve(*options, context);
-    context.exit_code = status.ok() ? kDone : Fail(status);
-  });
+  verb->callback([options, &context] { context.exit_code = ExitCode(Serve(*options, context)); });
 }
 
 }  // namespace atelier::cli

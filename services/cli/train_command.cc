@@ -8,6 +8,7 @@
 #include "common/vision/limit_flags.h"
 #include "services/cli/command.h"
 #include "services/cli/format.h"
+#include "services/cli/pictures.h"
 #include "services/cli/recipe/recipe.h"
 #include "services/cli/train_plan.h"
 #include "services/cli/training_session.h"
@@ -28,15 +29,6 @@ constexpr char kExamples[] =
 std::string DefaultOut(const v1::RunPlan& plan) {
   return absl::StrCat("runs/", plan.name(), "-",
                       absl::FormatTime("%Y%m%d-%H%M%S", absl::Now(), absl::LocalTimeZone()));
-}
-
-absl::StatusOr<std::filesystem::path> DataFolder(const std::string& data) {
-  std::error_code error;
-  const std::filesystem::path folder = std::filesystem::canonical(data, error);
-  if (error || !std::filesystem::is_directory(folder, error)) {
-    return absl::NotFoundError(absl::StrCat("--data ", data, " is no folder"));
-  }
-  return folder;
 }
 
 void SayDataset(const v1::DatasetSummary& dataset) {
@@ -99,8 +91,8 @@ void RemoveUnused(const RunDirectory& directory) {
 }
 
 int TrainHere(const TrainOptions& options, const v1::RunPlan& plan, Context& context) {
-  const absl::StatusOr<std::filesystem::path> data = DataFolder(options.data);
-  if (!data.ok()) return Misuse(data.status());
+  const absl::StatusOr<std::filesystem::path> data = ExistingFolder(options.data);
+  if (!data.ok()) return ExitCode(data.status());
   const absl::Status weights = EnsureAllWeights(plan, options);
   if (!weights.ok()) return Fail(weights);
   const absl::StatusOr<RunDirectory> directory =

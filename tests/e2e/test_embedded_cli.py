@@ -186,6 +186,20 @@ class EmbeddedCli(unittest.TestCase):
         self.assertEqual(self.run_cli("train").returncode, 2)
         self.assertEqual(self.run_cli("nonsense").returncode, 2)
         self.assertEqual(self.run_cli("evaluate", "--ensemble", "nobody", "--data", str(self.data)).returncode, 1)
+        done, pictures_here = str(self.root / "done"), str(self.data)
+        for arguments in (("evaluate", "--ensemble", done, "--data", "nowhere"),
+                          ("evaluate", "--ensemble", done, "--data", __file__),
+                          ("evaluate", "--ensemble", "a@b", "--data", pictures_here),
+                          ("predict", "nowhere", "--ensemble", done),
+                          ("data", "inspect", "nowhere"),
+                          ("data", "preview", pictures_here, "--recipe", "nope"),
+                          ("data", "preview", pictures_here, "--stage", "nope"),
+                          ("ensembles", "promote", "colours"),
+                          ("ensembles", "promote", "colours@none")):
+            wrong = self.run_cli(*arguments)
+            self.assertEqual(wrong.returncode, 2, f"{arguments}: {wrong.stderr}")
+            self.assertRegex(wrong.stderr, "^atelier: error: ")
+        self.assertEqual(self.run_cli("ensembles", "promote", "colours@99").returncode, 1)
         self.assertEqual(self.run_cli("health", "127.0.0.1:9").returncode, 1)
         for arguments, code in (("127.0.0.1:9",), 1), ((), 2), (("--wrong",), 2), (("--help",), 0):
             probe = subprocess.run([pathlib.Path(ATELIER).with_name("atelier-health"), *arguments], capture_output=True, text=True)

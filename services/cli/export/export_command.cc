@@ -267,8 +267,7 @@ int Run(const Options& options) {
     return Misuse(absl::InvalidArgumentError(
         "--fold, --batch, --layout and --with-preprocessing go with ONNX only"));
   }
-  const absl::Status status = Export(options, format);
-  return status.ok() ? kDone : Fail(status);
+  return ExitCode(Export(options, format));
 }
 
 void AddSubjectOptions(CLI::App& verb, Options& options) {

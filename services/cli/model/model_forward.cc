@@ -108,10 +108,7 @@ void AddModelForward(CLI::App& model, Context& context) {
                    "NumPy file, float32; without it a line of statistics")
       ->type_name("Y.npy");
   verb->add_flag("--json", options->json, "Shape and statistics as one JSON document");
-  verb->callback([options, &context] {
-    const absl::Status status = Forward(*options);
-    context.exit_code = status.ok() ? kDone : Fail(status);
-  });
+  verb->callback([options, &context] { context.exit_code = ExitCode(Forward(*options)); });
 }
 
 }  // namespace atelier::cli
