@@ -1,6 +1,7 @@
 #include "services/cli/pictures.h"
 
 #include <algorithm>
+#include <set>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
@@ -27,7 +28,25 @@ bool LooksLikePicture(const fs::path& path) {
          ending == ".tif" || ending == ".tiff" || ending == ".heic" || ending == ".jpe";
 }
 
+// Links are followed; a folder that they reach twice would be a loop, or pictures under two names.
+class EnteredFolders {
+ public:
+  absl::Status Enter(const fs::path& folder) {
+    std::error_code error;
+    const fs::path real = fs::canonical(folder, error);
+    if (error) return absl::OkStatus();  // the walk says what is wrong with it
+    if (entered_.insert(real).second) return absl::OkStatus();
+    return absl::InvalidArgumentError(
+        absl::StrCat(folder.string(), " is a folder read already, through a link"));
+  }
+
+ private:
+  std::set<fs::path> entered_;
+};
+
 absl::Status WalkFolder(const fs::path& folder, std::vector<PictureFile>& found) {
+  EnteredFolders entered;
+  ATELIER_RETURN_IF_ERROR(entered.Enter(folder));
   std::error_code error;
   fs::recursive_directory_iterator walk(folder, fs::directory_options::follow_directory_symlink,
                                         error);
@@ -39,6 +58,7 @@ absl::Status WalkFolder(const fs::path& folder, std::vector<PictureFile>& found)
     }
     std::error_code unknown;
     const fs::file_type type = walk->status(unknown).type();
+    if (type == fs::file_type::directory) ATELIER_RETURN_IF_ERROR(entered.Enter(path));
     const bool gone =
         type == fs::file_type::none || type == fs::file_type::not_found;  // a link's end
     if ((type == fs::file_type::regular || gone) && LooksLikePicture(path)) {

@@ -20,8 +20,9 @@ struct PictureFile {
 };
 
 // Every picture file (by its ending; .gif and .tif too, which then fail to decode by name) in the
-// folders, hidden files left out, and every file named itself; sorted bytewise by name. NotFound
-// when a path is not there (WrongUsage) or nothing is found.
+// folders, hidden files left out, and every file named itself; sorted bytewise by name.
+// InvalidArgument when links lead to one folder twice; NotFound when a path is not there
+// (WrongUsage) or nothing is found.
 absl::StatusOr<std::vector<PictureFile>> ListPictures(const std::vector<std::string>& paths);
 
 // The folder that the user named, without links. WrongUsage when it is none.

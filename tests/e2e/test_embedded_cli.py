@@ -107,6 +107,20 @@ class EmbeddedCli(unittest.TestCase):
         self.assertEqual([p["file"] for p in document["predictions"]], ["good.png"])
         self.assertEqual([p["file"] for p in document["skipped"]], ["bad.jpg", "gone.jpg"])
 
+    def test_a_loop_of_links_is_refused_instead_of_walked(self):
+        folder = self.root / "loop"
+        folder.mkdir()
+        shutil.copy(self.data / "test/picture-000.png", folder / "good.png")
+        arguments = ("predict", str(folder), "--ensemble", str(self.root / "done"), "--json")
+        (folder / "elsewhere").symlink_to(self.data / "test")
+        linked = self.run_cli(*arguments)
+        self.assertEqual(len(json.loads(linked.stdout)["predictions"]), 6, linked.stderr)
+        for name in "ab":  # followed blindly these are two to the power of forty folders
+            (folder / name).symlink_to(".")
+        refused = self.run_cli(*arguments)
+        self.assertEqual(refused.returncode, 1)
+        self.assertRegex(refused.stderr, "loop/[ab] is a folder read already")
+
     def test_many_bad_pictures_stop_neither_evaluate_nor_preview(self):
         folder = self.root / "bad-ones"
         pictures.make_dataset(folder, per_class=4, classes=CLASSES, size=32, seed=8)
