@@ -347,7 +347,10 @@ class WeightsFetch(unittest.TestCase):
         self.assert_fetched()
 
     def test_usage(self):
-        self.run_cli("weights", "fetch", "resnet", code=2)
+        for words in (("fetch", "resnet"), ("fetch", "tiny_cnn", "xception", "--file", "x.h5")):
+            self.assertRegex(self.run_cli("weights", *words, code=2).stderr, "^atelier: error: ")
+        for words in (("inspect", "nowhere"), ("fetch", "tiny_cnn", "--file", "nowhere")):
+            self.assertRegex(self.run_cli("weights", *words, code=1).stderr, "(^|\n)atelier: error: ")
         self.assertIn("not a folder", self.fetch("--mirror", self.root / "absent", code=1).stderr)
         (self.root / "own.json").write_text('[{"name": "tiny_cnn", "files": [{"file": "a/b"}]}]')
         self.assertIn("own.json, entry 1", self.fetch(code=2).stderr)

@@ -6,7 +6,7 @@
 namespace atelier::cli {
 
 // Adds the sub-command "weights" to the program. The verbs' callbacks run inside app.parse() and
-// leave the process's exit code in *exit_code (0 done, 1 failed, 2 wrong usage).
+// leave the process's exit code in *exit_code (services/cli/outcome.h).
 void AddWeightsCommands(CLI::App& app, int* exit_code);
 
 // Its parts.

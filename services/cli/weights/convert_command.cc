@@ -5,17 +5,14 @@
 #include <vector>
 
 #include "CLI/CLI.hpp"
+#include "absl/strings/str_cat.h"
+#include "services/cli/outcome.h"
 #include "services/cli/weights/commands.h"
 #include "services/cli/weights/converter_verb.h"
 #include "services/cli/weights/helper_process.h"
 
 namespace atelier::cli {
 namespace {
-
-int Fail(const absl::Status& status) {
-  std::cerr << "atelier: " << status.message() << "\n";
-  return 1;
-}
 
 struct ConvertFlags {
   std::string source;
@@ -46,9 +43,9 @@ int RunConverterVerb(std::vector<std::string> arguments) {
   std::cout << result->out;
   std::cerr << result->err;
   if (result->exit_code >= 128) {
-    std::cerr << "atelier: atelier-convert was ended by signal " << result->exit_code - 128
-              << "; the file is damaged or hostile\n";
-    return 1;
+    return Fail(absl::InvalidArgumentError(absl::StrCat("atelier-convert was ended by signal ",
+                                                        result->exit_code - 128,
+                                                        "; the file is damaged or hostile")));
   }
   return result->exit_code;
 }

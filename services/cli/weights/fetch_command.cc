@@ -7,6 +7,7 @@
 
 #include "CLI/CLI.hpp"
 #include "absl/strings/str_cat.h"
+#include "services/cli/outcome.h"
 #include "services/cli/weights/catalogue.h"
 #include "services/cli/weights/commands.h"
 #include "services/cli/weights/json_text.h"
@@ -29,15 +30,9 @@ struct FetchFlags {
   bool json = false;
 };
 
-int Fail(const absl::Status& status, int code) {
-  std::cerr << "atelier: " << status.message() << "\n";
-  return code;
-}
-
 int Fetch(const FetchFlags& flags) {
   if (!flags.file.empty() && flags.names.size() != 1) {
-    std::cerr << "atelier: --file goes with exactly one name\n";
-    return 2;
+    return Misuse(absl::InvalidArgumentError("--file goes with exactly one name"));
   }
   FetchOptions options = FetchOptionsFromEnvironment();
   options.file = flags.file;
@@ -48,19 +43,19 @@ int Fetch(const FetchFlags& flags) {
   options.limits.attempts = flags.attempts;
   options.progress = PrintWeightsProgress("");
   for (const std::string& name : flags.names) {
-    if (const auto known = FindWeights(name); !known.ok()) return Fail(known.status(), 2);
+    if (const auto known = FindWeights(name); !known.ok()) return Misuse(known.status());
   }
   Json done = Json::array();
   for (const std::string& name : flags.names) {
     const auto path = FetchWeights(name, options);
-    if (!path.ok()) return Fail(path.status(), 1);
+    if (!path.ok()) return Fail(path.status());
     Json entry = ReadWeightsNote(name);
     entry["path"] = path->string();
     done.push_back(entry);
     if (!flags.json) std::cout << path->string() << "\n";
   }
   if (flags.json) std::cout << Dump(done);
-  return 0;
+  return kDone;
 }
 
 }  // namespace

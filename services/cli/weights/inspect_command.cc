@@ -11,6 +11,7 @@
 #include "common/base/files.h"
 #include "common/base/sha256.h"
 #include "common/nn/safetensors.h"
+#include "services/cli/outcome.h"
 #include "services/cli/weights/cache_files.h"
 #include "services/cli/weights/catalogue.h"
 #include "services/cli/weights/commands.h"
@@ -22,11 +23,6 @@ namespace {
 
 namespace fs = std::filesystem;
 using Json = nlohmann::ordered_json;
-
-int Fail(const absl::Status& status) {
-  std::cerr << "atelier: " << status.message() << "\n";
-  return 1;
-}
 
 const char* TypeName(nn::DType type) {
   switch (type) {
@@ -69,7 +65,7 @@ int InspectSafetensors(const fs::path& path, const std::string& bytes, bool json
                 {"metadata", parsed->metadata}, {"tensors", tensors}};
     if (note.is_object()) out["fetched"] = note;
     std::cout << Dump(out);
-    return 0;
+    return kDone;
   }
   std::cout << path.filename().string() << ": safetensors, " << parsed->tensors.size()
             << " tensors, " << bytes.size() << " bytes" << (finite ? "" : ", with NaN or infinity")
@@ -77,7 +73,7 @@ int InspectSafetensors(const fs::path& path, const std::string& bytes, bool json
   for (const auto& [key, value] : parsed->metadata)
     std::cout << "  " << key << ": " << value << "\n";
   std::cout << text;
-  return 0;
+  return kDone;
 }
 
 // For a name of the catalogue: its cached file, after what the note beside it says.

@@ -6,6 +6,7 @@
 #include "CLI/CLI.hpp"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "services/cli/outcome.h"
 #include "services/cli/weights/cache_files.h"
 #include "services/cli/weights/catalogue.h"
 #include "services/cli/weights/commands.h"
@@ -65,10 +66,7 @@ std::string FileText(const UpstreamFile& file) {
 
 int List(bool as_json) {
   const auto entries = WeightsCatalogue();
-  if (!entries.ok()) {
-    std::cerr << "atelier: " << entries.status().message() << "\n";
-    return 2;
-  }
+  if (!entries.ok()) return Misuse(entries.status());
   Json list = Json::array();
   std::string text;
   for (const WeightsEntry& entry : *entries) {
@@ -89,7 +87,7 @@ int List(bool as_json) {
     list.push_back(std::move(json));
   }
   std::cout << (as_json ? Dump(list) : text);
-  return 0;
+  return kDone;
 }
 
 }  // namespace
