@@ -24,7 +24,6 @@ namespace atelier::coordinator {
 struct ExecutorOptions {
   std::chrono::milliseconds lease_ttl{15'000};
   std::chrono::milliseconds data_service_ttl{15'000};
-  std::string coordinator_id = "coordinator";
 };
 
 // Topic of the notifier for promotions; a run's topic is its id.

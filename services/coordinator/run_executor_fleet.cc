@@ -37,7 +37,6 @@ int64_t RunExecutor::Connect(const v1::TrainerHello& hello, SendToTrainer send) 
     }
     v1::CoordinatorMessage welcome;
     welcome.mutable_welcome()->set_lease_ttl_ms(static_cast<int>(options_.lease_ttl.count()));
-    welcome.mutable_welcome()->set_coordinator_id(options_.coordinator_id);
     send(welcome);
     if (hello.has_current() && !same_attempt) {
       send(StopMessage(hello.current(), "the lease is no longer yours"));
