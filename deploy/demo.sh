@@ -2,15 +2,16 @@
 # The main job on real pictures, from a bare Debian machine: set-up, build, ImageNet weights, pictures
 # (Debian's package openclipart-png), train an ensemble of two backbones, evaluate it on pictures set
 # aside, serve it, predict through gRPC, write a report. A second run trains again and skips the rest.
-# Usage: bash deploy/demo.sh [--out DIR] [--members a,b]
+# Usage: bash deploy/demo.sh [--out DIR] [--members a,b]     DIR: build/demo of this repository if not given
 set -euo pipefail
+caller=$PWD
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 work=build/demo
 members=xception,efficientnet_lite0
 while [ $# -gt 0 ]; do
   case "$1" in
-    --out) work=${2:?--out needs a folder}; shift 2 ;;
+    --out) work=$(cd "$caller" && realpath -m "${2:?--out needs a folder}"); shift 2 ;;
     --members) members=${2:?--members needs names}; shift 2 ;;
     *) echo "demo: unknown option $1 (known: --out, --members)" >&2; exit 2 ;;
   esac

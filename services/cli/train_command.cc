@@ -144,7 +144,9 @@ void AddTrainCommand(CLI::App& app, Context& context) {
   verb->add_option("--members", options->members, "Backbones, instead of the recipe's")
       ->delimiter(',')
       ->type_name("A,B");
-  verb->add_option("--out", options->out, "Run directory to make; default runs/NAME-TIME")
+  verb->add_option("--out", options->out,
+                   "Run directory to make; default runs/NAME-TIME, with --coordinator none: "
+                   "nothing is fetched")
       ->type_name("RUN");
   verb->add_option("--name", options->name, "Name of the ensemble; default: the data folder's");
   verb->add_option("--coordinator", options->coordinator, "Train on this coordinator's fleet")

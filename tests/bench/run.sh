@@ -11,14 +11,6 @@ root="$(cd "$here/../.." && pwd)"
 # What one machine's owner set for it must not decide for the engines.
 unset OPENBLAS_CORETYPE OPENBLAS_L2_SIZE
 
-venv="${XDG_CACHE_HOME:-$HOME/.cache}/atelier/bench-venv"
-if ! cmp -s "$here/requirements.txt" "$venv/installed.txt"; then
-  echo "bench: installing the peers from PyPI into $venv"
-  python3 -m venv "$venv"
-  "$venv/bin/pip" -q install -r "$here/requirements.txt"
-  cp "$here/requirements.txt" "$venv/installed.txt"
-fi
-
 build=yes
 arguments=()
 for argument in "$@"; do
@@ -27,6 +19,16 @@ for argument in "$@"; do
   esac
   [ "$argument" = --no-build ] || arguments+=("$argument")
 done
+if [ "$build" = yes ]; then bash "$root/deploy/setup.sh"; fi
+
+venv="${XDG_CACHE_HOME:-$HOME/.cache}/atelier/bench-venv"
+if ! cmp -s "$here/requirements.txt" "$venv/installed.txt"; then
+  echo "bench: installing the peers from PyPI into $venv"
+  python3 -m venv "$venv"
+  "$venv/bin/pip" -q install -r "$here/requirements.txt"
+  cp "$here/requirements.txt" "$venv/installed.txt"
+fi
+
 if [ "$build" = yes ]; then
   if [ ! -f "$root/build/build.ninja" ]; then (cd "$root" && cmake --preset release); fi
   cmake --build "$root/build" --parallel "$(nproc)" --target atelier_benches atelier atelier-aggregator \

@@ -1,4 +1,5 @@
 #include <SQLiteCpp/SQLiteCpp.h>
+#include <sqlite3.h>
 
 #include "services/coordinator/store.h"
 #include "tests/testing/status_matchers.h"
@@ -297,6 +298,34 @@ TEST_F(SqliteStoreTest, StartsAreRemembered) {
   EXPECT_THAT(Do([](Transaction& t) { return t.RemoveStartsBefore(20); }), IsOk());
   EXPECT_FALSE(last(19).has_value());
   EXPECT_EQ(last(20), 20);
+}
+
+sqlite3* opened_last = nullptr;
+
+std::string Setting(const std::string& name) {
+  std::string value;
+  const auto keep = [](void* to, int, char** columns, char**) {
+    *static_cast<std::string*>(to) = columns[0];
+    return 0;
+  };
+  sqlite3_exec(opened_last, ("PRAGMA " + name).c_str(), keep, &value, nullptr);
+  return value;
+}
+
+// Most settings are a connection's own: the store's is asked, not another one.
+TEST_F(SqliteStoreTest, SettingsAreThoseOfADurableStore) {
+  int (*const remember)(sqlite3*, char**, const sqlite3_api_routines*) =
+      [](sqlite3* opened, char**, const sqlite3_api_routines*) {
+        opened_last = opened;
+        return SQLITE_OK;
+      };
+  sqlite3_auto_extension(reinterpret_cast<void (*)()>(remember));
+  Open();
+  sqlite3_reset_auto_extension();
+  EXPECT_EQ(Setting("journal_mode"), "wal");
+  EXPECT_EQ(Setting("synchronous"), "2");  // FULL
+  EXPECT_EQ(Setting("foreign_keys"), "1");
+  EXPECT_EQ(Setting("busy_timeout"), "5000");
 }
 
 TEST_F(SqliteStoreTest, AFileThatIsNoDatabaseIsDataLossWithoutItsPath) {
