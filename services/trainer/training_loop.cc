@@ -36,11 +36,9 @@ uint64_t StepSeed(uint64_t member_seed, int64_t step) {
   return (uint64_t{rng.NextUint32()} << 32) | rng.NextUint32();
 }
 
-absl::Status CheckLoss(const char* name, double value, int epoch, int step) {
-  if (std::isfinite(value)) return absl::OkStatus();
-  return absl::InvalidArgumentError(
-      absl::StrCat("the ", name, " is no number at epoch ", epoch, " step ", step,
-                   "; lower stages[].optimizer.learning_rate, or use precision: float32"));
+absl::Status NoNumber(const std::string& what) {
+  return absl::InvalidArgumentError(absl::StrCat(
+      what, "; lower stages[].optimizer.learning_rate, or use precision: float32"));
 }
 
 LossOptions LossOf(const v1::Assignment& assignment) {
@@ -95,7 +93,10 @@ absl::Status TrainingLoop::TrainOn(const v1::Batch& batch) {
   const at::Tensor penalty = state_.model->L2Penalty();
   if (penalty.defined()) loss = loss + penalty;
   const double value = loss.item<double>();
-  ATELIER_RETURN_IF_ERROR(CheckLoss("loss", value, batch.epoch(), batch.step()));
+  if (!std::isfinite(value)) {
+    return NoNumber(
+        absl::StrCat("the loss is no number at epoch ", batch.epoch(), " step ", batch.step()));
+  }
   loss.backward();
   state_.optimizer->Step(LearningRate(stage, state_.callbacks, step, total));
 
@@ -163,7 +164,6 @@ absl::StatusOr<bool> TrainingLoop::FinishEpoch(double seconds) {
     // served.
     const auto score = Validate(*state_.model, batches, at::kFloat, options_.device);
     ATELIER_RETURN_IF_ERROR(score);
-    ATELIER_RETURN_IF_ERROR(CheckLoss("val_loss", score->loss, epoch, state_.cursor.step()));
     metrics.set_val_loss(score->loss);
     metrics.set_val_accuracy(score->accuracy);
     decision = OnEpochEnd(assignment_.stage(), epoch, score->loss, state_.callbacks);
@@ -227,6 +227,17 @@ absl::StatusOr<LoopEnd> TrainingLoop::Run() {
   ATELIER_ASSIGN_OR_RETURN(
       scaling_, nn::ScalingOf(assignment_.model().backbone(), assignment_.model().scaling()));
   board_.SetPhase("training");
+  ATELIER_ASSIGN_OR_RETURN(const LoopEnd end, RunEpochs());
+  const bool trained = end == LoopEnd::kFinished || end == LoopEnd::kStoppedEarly;
+  // An epoch without a number may be followed by better ones, as in Keras; without any number no
+  // weights are the best.
+  if (trained && state_.callbacks.best_epoch() < 0) {
+    return NoNumber("val_loss was no number in any epoch");
+  }
+  return end;
+}
+
+absl::StatusOr<LoopEnd> TrainingLoop::RunEpochs() {
   while (state_.cursor.epoch() < assignment_.stage().epochs()) {
     // The last epoch before a resume may have used the patience up.
     const int patience = assignment_.stage().early_stopping_patience();

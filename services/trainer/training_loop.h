@@ -34,13 +34,15 @@ class TrainingLoop {
                StopSignal& stop, const Clock& clock);
 
   // On kDrained a last checkpoint was committed. Errors: the data's (DataLoss: labels of another
-  // number of classes), the writer's, or InvalidArgument when the loss or val_loss is no number.
+  // number of classes), the writer's, or InvalidArgument when the loss is no number at some step, or
+  // val_loss at every epoch.
   absl::StatusOr<LoopEnd> Run();
 
   // Steps applied since the last checkpoint that was started.
   const std::vector<v1::AppliedStep>& unsaved() const { return applied_; }
 
  private:
+  absl::StatusOr<LoopEnd> RunEpochs();
   absl::StatusOr<LoopEnd> RunEpoch();
   absl::Status TrainOn(const v1::Batch& batch);
   absl::StatusOr<bool> FinishEpoch(double seconds);  // true: stop early

@@ -157,24 +157,36 @@ TEST(TrainingLoop, LabelsOfAnotherNumberOfClassesAreDataLoss) {
   }
 }
 
-// No weights would ever be the best, and the task would end without any.
-TEST(TrainingLoop, AValidationLossThatIsNoNumberIsTheCause) {
+// What validation says when its labels are no numbers in the first `epochs` epochs.
+absl::StatusOr<LoopEnd> RunWithoutValidationLoss(int epochs, TrainingState& state) {
   const v1::Assignment task = Task();
   FakeFleet fleet;
   FakeRegistry registry;
-  ASSERT_OK_AND_ASSIGN(TrainingState state, TrainingState::Fresh(task));
-  EditedSource source([](const v1::DataPlan& plan, v1::Batch& batch) {
+  int validations = 0;
+  EditedSource source([&](const v1::DataPlan& plan, v1::Batch& batch) {
     if (plan.subset() != v1::VALIDATION) return;
-    batch.set_labels(0, std::numeric_limits<float>::quiet_NaN());
+    if (batch.step() == 0) ++validations;
+    if (validations <= epochs) batch.set_labels(0, std::numeric_limits<float>::quiet_NaN());
   });
   StopSignal stop;
   const StoppingClock clock(stop, 0);
   ProgressBoard board;
   CheckpointWriter writer(fleet, registry, task.lease(), "", [] { return false; });
-  TrainingLoop loop(task, {}, state, source, writer, board, stop, clock);
-  EXPECT_THAT(loop.Run(), testing::StatusIs(
-                              absl::StatusCode::kInvalidArgument,
-                              ::testing::HasSubstr("the val_loss is no number at epoch 0 step 5")));
+  return TrainingLoop(task, {}, state, source, writer, board, stop, clock).Run();
+}
+
+// No weights would ever be the best, and the task would end without any.
+TEST(TrainingLoop, AValidationLossThatIsNeverANumberIsTheCause) {
+  ASSERT_OK_AND_ASSIGN(TrainingState state, TrainingState::Fresh(Task()));
+  EXPECT_THAT(RunWithoutValidationLoss(kEpochs, state),
+              testing::StatusIs(absl::StatusCode::kInvalidArgument,
+                                ::testing::HasSubstr("val_loss was no number in any epoch")));
+}
+
+TEST(TrainingLoop, AnEpochWithoutAValidationLossCostsNoOther) {
+  ASSERT_OK_AND_ASSIGN(TrainingState state, TrainingState::Fresh(Task()));
+  EXPECT_THAT(RunWithoutValidationLoss(1, state), testing::IsOkAndHolds(LoopEnd::kFinished));
+  EXPECT_GE(state.callbacks.best_epoch(), 1);
 }
 
 // The coordinator receives no message above 4 MiB, and a task whose ledger is larger fails at every
