@@ -6,7 +6,7 @@
 #   atelier_proto_library(NAME PROTOS ... [GRPC] DEPS ...)   generated code, no warnings
 #
 # TORCH: uses the shared precompiled header torch/torch.h (a translation unit costs ~20 s without).
-# Tests without TORCH share a precompiled GoogleTest and Abseil status; with -O1 for the tests' own code
+# Tests that link no LibTorch share a precompiled GoogleTest and Abseil status; with -O1 for the tests' own code
 # that halves what they cost.
 
 include(GNUInstallDirs)
@@ -82,10 +82,10 @@ function(atelier_binary name)
   _atelier_common(${name} ${ARGN})
 endfunction()
 
-# Whether `target` links gRPC, directly or through others.
-function(_atelier_links_grpc target result)
+# Whether `target` links `what` (gRPC::grpc, atelier_torch), directly or through others.
+function(_atelier_links target what result)
   set(${result} FALSE PARENT_SCOPE)
-  if(target MATCHES "^gRPC::grpc")
+  if(target MATCHES "^${what}")
     set(${result} TRUE PARENT_SCOPE)
     return()
   endif()
@@ -96,24 +96,34 @@ function(_atelier_links_grpc target result)
   if(aliased)
     set(target ${aliased})
   endif()
-  get_property(known GLOBAL PROPERTY atelier_links_grpc_${target})
-  if(known STREQUAL "")  # not yet asked; NO is an answer
+  get_property(known GLOBAL PROPERTY atelier_links_${what}_${target})
+  if("${known}" STREQUAL "")  # not yet asked; NO is an answer
     set(known NO)
     get_target_property(deps ${target} INTERFACE_LINK_LIBRARIES)
     if(deps)
       list(FILTER deps EXCLUDE REGEX "[<>$]")
       foreach(dep IN LISTS deps)
-        _atelier_links_grpc(${dep} found)
+        _atelier_links(${dep} ${what} found)
         if(found)
           set(known YES)
         endif()
       endforeach()
     endif()
-    set_property(GLOBAL PROPERTY atelier_links_grpc_${target} ${known})
+    set_property(GLOBAL PROPERTY atelier_links_${what}_${target} ${known})
   endif()
   if(known STREQUAL "YES")
     set(${result} TRUE PARENT_SCOPE)
   endif()
+endfunction()
+
+function(_atelier_any_links what result)
+  set(${result} FALSE PARENT_SCOPE)
+  foreach(target IN LISTS ARGN)
+    _atelier_links(${target} ${what} found)
+    if(found)
+      set(${result} TRUE PARENT_SCOPE)
+    endif()
+  endforeach()
 endfunction()
 
 # All tests that this configuration has, without the services.
@@ -134,19 +144,19 @@ function(atelier_test name)
     $<$<CONFIG:Release>:-O1>
     $<$<CXX_COMPILER_ID:GNU>:-Wno-array-bounds>
     $<$<CXX_COMPILER_ID:GNU>:-Wno-stringop-overflow>)
-  if(NOT ARG_TORCH)
+  # LibTorch brings OpenMP's macro, which the tests' precompiled header was made without.
+  _atelier_any_links(atelier_torch links_torch ${ARG_DEPS})
+  if(NOT ARG_TORCH AND NOT links_torch)
     _atelier_reuse_pch(${name} atelier_test_pch)
   endif()
   if(ATELIER_SANITIZE MATCHES "thread")
     # ThreadSanitizer knows nothing of what an uninstrumented gRPC synchronises.
-    foreach(dep IN LISTS ARG_DEPS)
-      _atelier_links_grpc(${dep} links_grpc)
-      if(links_grpc)
-        set_target_properties(${name} PROPERTIES EXCLUDE_FROM_ALL TRUE)
-        message(STATUS "tsan: without ${name}, it links gRPC")
-        return()
-      endif()
-    endforeach()
+    _atelier_any_links(gRPC::grpc links_grpc ${ARG_DEPS})
+    if(links_grpc)
+      set_target_properties(${name} PROPERTIES EXCLUDE_FROM_ALL TRUE)
+      message(STATUS "tsan: without ${name}, it links gRPC")
+      return()
+    endif()
   endif()
   add_dependencies(atelier_tests ${name})
   target_link_libraries(${name} PRIVATE GTest::gmock GTest::gtest GTest::gtest_main)
