@@ -37,8 +37,8 @@ uint64_t StepSeed(uint64_t member_seed, int64_t step) {
 }
 
 absl::Status NoNumber(const std::string& what) {
-  return absl::InvalidArgumentError(absl::StrCat(
-      what, "; lower stages[].optimizer.learning_rate, or use precision: float32"));
+  return absl::InvalidArgumentError(
+      absl::StrCat(what, "; lower stages[].optimizer.learning_rate, or use precision: float32"));
 }
 
 LossOptions LossOf(const v1::Assignment& assignment) {

@@ -34,8 +34,8 @@ class TrainingLoop {
                StopSignal& stop, const Clock& clock);
 
   // On kDrained a last checkpoint was committed. Errors: the data's (DataLoss: labels of another
-  // number of classes), the writer's, or InvalidArgument when the loss is no number at some step, or
-  // val_loss at every epoch.
+  // number of classes), the writer's, or InvalidArgument when the loss is no number at some step,
+  // or val_loss at every epoch.
   absl::StatusOr<LoopEnd> Run();
 
   // Steps applied since the last checkpoint that was started.

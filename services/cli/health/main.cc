@@ -32,7 +32,8 @@ int main(int argc, char** argv) {
     std::fputs(
         "Usage: atelier-health HOST:PORT\n"
         "Asks one of the four services whether it serves: exit code 0 when it does, 1 when not, 2\n"
-        "when called wrongly. https:// before HOST is TLS; ATELIER_TLS_CERT, _KEY and _CA are mutual\n"
+        "when called wrongly. https:// before HOST is TLS; ATELIER_TLS_CERT, _KEY and _CA are "
+        "mutual\n"
         "TLS, as for the other binaries.\n",
         address == "--help" ? stdout : stderr);
     return address == "--help" ? 0 : 2;
