@@ -123,12 +123,12 @@ class EmbeddedCli(unittest.TestCase):
 
     def test_many_bad_pictures_stop_neither_evaluate_nor_preview(self):
         folder = self.root / "bad-ones"
-        pictures.make_dataset(folder, per_class=4, classes=CLASSES, size=32, seed=8)
+        pictures.make_dataset(folder, per_class=10, classes=CLASSES, size=32, seed=8)
         for label in CLASSES:
             (folder / "train" / label / "bad.jpg").write_text("not a picture")
         evaluated = self.run_cli("evaluate", "--ensemble", str(self.root / "done"), "--data", str(folder), "--json")
         self.assertEqual(evaluated.returncode, 0, evaluated.stderr)
-        self.assertEqual(json.loads(evaluated.stdout)["images"], 4 * len(CLASSES))
+        self.assertEqual(json.loads(evaluated.stdout)["images"], 10 * len(CLASSES))
         self.assertIn("left out train/blue/bad.jpg", evaluated.stderr)
         previewed = self.run_cli("data", "preview", str(folder), "--count", "2", "--json", "--out",
                                  str(self.root / "preview"))
