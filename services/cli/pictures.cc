@@ -89,6 +89,9 @@ class Run {
       if (request_.images_size() >= kBatchPictures) ATELIER_RETURN_IF_ERROR(Flush());
     }
     ATELIER_RETURN_IF_ERROR(Flush());
+    // One that cannot be opened is found before its neighbours are decoded.
+    std::sort(result_.bad.begin(), result_.bad.end(),
+              [](const BadPicture& a, const BadPicture& b) { return a.name < b.name; });
     return std::move(result_);
   }
 

@@ -45,7 +45,7 @@ struct Predictions {
   std::vector<size_t> indexes;     // of the rows in the list asked for
   ensemble::Probabilities combined;
   std::map<std::string, ensemble::Probabilities> members;
-  std::vector<BadPicture> bad;  // left out
+  std::vector<BadPicture> bad;  // left out, sorted by name
   bool degraded = false;
   std::vector<std::string> members_failed;
   std::string ensemble_version;
