@@ -72,7 +72,7 @@ int RefusalsForWantOfMemory(Work work) {
 TEST(TorchErrorsTest, APredictorWithoutMemoryIsResourceExhausted) {
   v1::ModelSpec spec;
   spec.set_backbone("tiny_cnn");
-  spec.mutable_head()->set_hidden_units(100'000);  // tens of megabytes
+  spec.mutable_head()->set_hidden_units(60'000);  // tens of megabytes
   spec.mutable_image()->set_size(32);
   spec.set_classes(4);
   const std::string weights =
