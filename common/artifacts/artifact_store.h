@@ -52,8 +52,8 @@ class ArtifactStore {
   virtual ~ArtifactStore() = default;
   virtual absl::StatusOr<std::unique_ptr<ArtifactWriter>> Create(const std::string& digest,
                                                                  int64_t size) = 0;
-  // NotFound when absent, DataLoss when damaged; ResourceExhausted and Unavailable say nothing of
-  // the bytes.
+  // NotFound when absent, DataLoss when damaged; ResourceExhausted and Unavailable (which may pass)
+  // and PermissionDenied (which needs somebody) say nothing of the bytes.
   virtual absl::StatusOr<std::unique_ptr<ArtifactReader>> Open(const std::string& digest,
                                                                int64_t offset = 0) = 0;
   // NotFound when absent.

@@ -3,11 +3,11 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstring>
 #include <functional>
 #include <optional>
-#include <set>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -29,7 +29,7 @@ absl::Status Damaged(const std::string& digest) {
 
 fs::path DamagedPath(const fs::path& path) { return path.string() + ".damaged"; }
 
-// What changes a name of the store, one change at a time: nobody is told that an artifact is stored
+// What changes a name of a shard, one change at a time: nobody is told that an artifact is stored
 // whose name another upload of it is still making durable, and may have to take back. Thread-safe.
 class Names {
  public:
@@ -41,13 +41,13 @@ class Names {
     const bool there = fs::exists(path, ignored);
     const absl::Status committed = file.Commit();
     if (committed.ok()) {
-      durable_shards_.insert(path.parent_path());
+      durable_ = true;
       fs::remove(DamagedPath(path), ignored);
       return committed;
     }
     // What was there before may have been acknowledged, in whichever of two equal files it is.
     if (!there) fs::remove(path, ignored);
-    durable_shards_.erase(path.parent_path());
+    durable_ = false;
     return committed;
   }
 
@@ -60,9 +60,9 @@ class Names {
           absl::StrCat("cannot keep artifact ", digest, ": ", std::strerror(errno)));
     }
     // A process before this one may have ended between the rename and the folder's sync.
-    if (durable_shards_.contains(path.parent_path())) return absl::OkStatus();
+    if (durable_) return absl::OkStatus();
     ATELIER_RETURN_IF_ERROR(SyncDirectory(path.parent_path()));
-    durable_shards_.insert(path.parent_path());
+    durable_ = true;
     return absl::OkStatus();
   }
 
@@ -90,9 +90,12 @@ class Names {
 
  private:
   Mutex mutex_;
-  // Every name in them is durable.
-  std::set<fs::path> durable_shards_ ABSL_GUARDED_BY(mutex_);
+  bool durable_ ABSL_GUARDED_BY(mutex_) = false;  // every name there is
 };
+
+// One for each two hexadecimal digits that a digest may begin with: a removal seldom waits for
+// another artifact's sync.
+using Shards = std::array<Names, 256>;
 
 // What AtomicFileWriter calls the file of an artifact until it is committed.
 bool IsUnfinished(const std::string& name) {
@@ -199,6 +202,11 @@ absl::Status NotOpened(const std::string& digest, const fs::path& path, int erro
     case ELOOP:  // O_NOFOLLOW
     case EIO:
       return Damaged(digest);
+    case EACCES:
+    case EPERM:
+      return absl::PermissionDeniedError(absl::StrCat(
+          "cannot open artifact ", digest, ": ", std::strerror(error),
+          "; give the store's files to the user of this process"));
     case EMFILE:
     case ENFILE:
     case ENOMEM:
@@ -220,7 +228,7 @@ class DirectoryStore final : public ArtifactStore {
     const fs::path path = PathOf(digest);
     ATELIER_RETURN_IF_ERROR(MakeShard(path.parent_path()));
     ATELIER_ASSIGN_OR_RETURN(auto file, AtomicFileWriter::Create(path));
-    return std::make_unique<Writer>(names_, std::move(file), path, digest, size);
+    return std::make_unique<Writer>(NamesOf(digest), std::move(file), path, digest, size);
   }
 
   absl::StatusOr<std::unique_ptr<ArtifactReader>> Open(const std::string& digest,
@@ -239,7 +247,7 @@ class DirectoryStore final : public ArtifactStore {
       ::close(fd);
       return absl::InvalidArgumentError("offset is outside the artifact");
     }
-    return std::make_unique<Reader>(names_, fd, info.st_size, path, digest, offset == 0);
+    return std::make_unique<Reader>(NamesOf(digest), fd, info.st_size, path, digest, offset == 0);
   }
 
   absl::StatusOr<int64_t> Size(const std::string& digest) override {
@@ -253,12 +261,12 @@ class DirectoryStore final : public ArtifactStore {
 
   absl::Status Touch(const std::string& digest) override {
     ATELIER_RETURN_IF_ERROR(Size(digest));
-    return names_->Touch(digest, PathOf(digest));
+    return NamesOf(digest)->Touch(digest, PathOf(digest));
   }
 
   absl::Status Delete(const std::string& digest) override {
     ATELIER_RETURN_IF_ERROR(CheckDigest(digest));
-    return names_->Remove(digest, PathOf(digest));
+    return NamesOf(digest)->Remove(digest, PathOf(digest));
   }
 
   absl::StatusOr<std::vector<StoredArtifact>> List() override {
@@ -310,11 +318,14 @@ class DirectoryStore final : public ArtifactStore {
     return error ? absl::UnavailableError("cannot list the artifact store") : absl::OkStatus();
   }
 
+  std::shared_ptr<Names> NamesOf(const std::string& digest) const {
+    return {shards_, &(*shards_)[std::stoul(digest.substr(0, 2), nullptr, 16)]};
+  }
   fs::path PathOf(const std::string& digest) const { return dir_ / digest.substr(0, 2) / digest; }
 
   const fs::path dir_;
   // Shared with readers and writers, which may outlive the store.
-  const std::shared_ptr<Names> names_ = std::make_shared<Names>();
+  const std::shared_ptr<Shards> shards_ = std::make_shared<Shards>();
   Mutex shards_mutex_;
   bool old_shards_durable_ ABSL_GUARDED_BY(shards_mutex_) = false;
 };

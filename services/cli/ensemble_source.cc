@@ -28,11 +28,13 @@ absl::StatusOr<ServableEnsemble> FromIndex(const std::string& what) {
     ATELIER_ASSIGN_OR_RETURN(const std::vector<IndexedEnsemble> all, index.Ensembles());
     std::set<std::string> names;
     for (const IndexedEnsemble& e : all) names.insert(e.name);
-    if (names.size() != 1) {
-      return absl::InvalidArgumentError(
-          names.empty()
-              ? "no ensemble yet: atelier train makes one; or name a run directory with --ensemble"
-              : absl::StrCat("say which with --ensemble: ", absl::StrJoin(names, ", ")));
+    if (names.empty()) {
+      return absl::NotFoundError(
+          "no ensemble yet: atelier train makes one; or name a run directory with --ensemble");
+    }
+    if (names.size() > 1) {
+      return WrongUsage(absl::InvalidArgumentError(
+          absl::StrCat("say which with --ensemble: ", absl::StrJoin(names, ", "))));
     }
     name = *names.begin();
   }

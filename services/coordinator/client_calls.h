@@ -27,8 +27,9 @@ inline absl::Status EndOfCall(const grpc::Status& ended) {
   return absl::UnavailableError("the coordinator ended the call; it may be restarting");
 }
 
-// An idempotent call with a deadline, retried on UNAVAILABLE with a fresh context each. CANCELLED
-// once `cancellation` (may be null) is.
+// An idempotent call with a deadline, retried on UNAVAILABLE with a fresh context each. Ends at
+// once when `cancellation` (may be null) is cancelled: CANCELLED, between two attempts the last
+// one's error.
 template <typename Call>
 absl::Status CallWithRetry(const Call& call, std::chrono::milliseconds timeout = kCallTimeout,
                            rpc::Cancellation* cancellation = nullptr) {

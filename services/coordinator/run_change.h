@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "common/base/status.h"
+#include "services/coordinator/policy.h"
 #include "services/coordinator/store.h"
 
 namespace atelier::coordinator {
@@ -74,6 +75,12 @@ inline std::vector<std::string> DigestsOf(const v1::TaskResult& result) {
                                       result.validation_labels_digest()};
   std::erase(digests, "");
   return digests;
+}
+
+// Reading a checkpoint takes its time: an attempt that got on, and may again, is no reason to.
+// `task`: with the attempt ended.
+inline bool MayBeDamaged(const v1::FinishTaskRequest& request, const v1::Task& task) {
+  return !request.retryable() || FruitlessAttempts(task) > 0;
 }
 
 // The member's task of the stage before; nullptr for the first.

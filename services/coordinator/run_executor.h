@@ -6,6 +6,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -123,12 +124,14 @@ class RunExecutor {
                                const v1::CommitCheckpointRequest& request)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status ApplyFinish(RunChange& change, Transaction& transaction,
-                           const v1::FinishTaskRequest& request)
+                           const v1::FinishTaskRequest& request,
+                           const std::set<std::string>& damaged)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status ApplyDone(RunChange& change, Transaction& transaction,
                          const v1::FinishTaskRequest& request, v1::Task& task, int64_t now);
   absl::Status ApplyFailure(RunChange& change, Transaction& transaction,
-                            const v1::FinishTaskRequest& request, v1::Task& task, int64_t now);
+                            const v1::FinishTaskRequest& request,
+                            const std::set<std::string>& damaged, v1::Task& task, int64_t now);
 
   Snapshot TakeSnapshot() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status Apply(const Action& action) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -142,15 +145,17 @@ class RunExecutor {
   absl::Status CloseRun(const std::string& run_id, v1::RunState state, const std::string& text)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   bool IsDamaged(const std::string& digest);
-  // It, or the best weights that a training that goes on from it needs at its end.
-  bool IsDamaged(const CheckpointRow& row);
-  // P5, after a failure: when what the task began from cannot be read, it goes back to the newest
-  // checkpoint that can, else to the start, and the failure is not final; when it began from the
-  // weights of the stage before, that stage does.
+  // What is damaged or gone of what a task that fails so began from, and could go back to. Reads
+  // whole checkpoints: without the lock, which lease renewals need.
+  std::set<std::string> FindDamage(const v1::FinishTaskRequest& request)
+      ABSL_LOCKS_EXCLUDED(mutex_);
+  // P5, after a failure: when what the task began from is among `damaged`, it goes back to the
+  // newest checkpoint that is not, else to the start, and the failure is not final; when it began
+  // from the weights of the stage before, that stage does.
   absl::Status LeaveDamage(RunChange& change, Transaction& transaction, v1::Task& task,
-                           int64_t now);
+                           const std::set<std::string>& damaged, int64_t now);
   absl::Status DropDamagedCheckpoints(RunChange& change, Transaction& transaction, v1::Task& task,
-                                      int64_t now);
+                                      const std::set<std::string>& damaged, int64_t now);
   absl::Status StartingPoint(const RunRecord& record, const v1::Task& task,
                              v1::Assignment& assignment);
   absl::StatusOr<v1::Run> RunWithTasks(const std::string& run_id)

@@ -1,4 +1,5 @@
 // RunExecutor's checkpoints: which are kept, and which is gone back to.
+#include <set>
 #include <utility>
 
 #include "common/base/status.h"
@@ -30,6 +31,43 @@ absl::Status KeepCheckpoint(RunChange& change, Transaction& transaction, const T
   ATELIER_RETURN_IF_ERROR(transaction.AddReference(added.best_weights_digest, owner));
   for (size_t i = kKeptCheckpoints - 1; i < rows.size(); ++i) {
     ATELIER_RETURN_IF_ERROR(RemoveCheckpoint(change, transaction, key, rows[i]));
+  }
+  return absl::OkStatus();
+}
+
+// It, or the best weights that a training that goes on from it needs at its end.
+bool AnyDamaged(const CheckpointRow& row, const std::set<std::string>& damaged) {
+  return damaged.contains(row.digest) || damaged.contains(row.best_weights_digest);
+}
+
+absl::Status ListCheckpointsOf(Transaction& transaction, const std::string& run_id,
+                               const v1::Task& task, std::set<std::string>& digests) {
+  ATELIER_ASSIGN_OR_RETURN(const std::vector<CheckpointRow> rows,
+                           transaction.ListCheckpoints({run_id, task.member(), task.stage()}));
+  for (const CheckpointRow& row : rows) {
+    digests.insert(row.digest);
+    if (!row.best_weights_digest.empty()) digests.insert(row.best_weights_digest);
+  }
+  return absl::OkStatus();
+}
+
+// What a task that fails so began from, and could go back to.
+absl::Status ListStart(Transaction& transaction, const v1::FinishTaskRequest& request,
+                       std::set<std::string>& digests) {
+  const std::string& run_id = request.lease().run_id();
+  ATELIER_ASSIGN_OR_RETURN(const RunRecord record, transaction.GetRun(run_id));
+  for (v1::Task task : record.tasks) {
+    if (task.member() != request.lease().member() || task.stage() != request.lease().stage() ||
+        task.state() != v1::TASK_RUNNING) {
+      continue;
+    }
+    RunningAttempt(task)->set_end_kind(v1::ATTEMPT_FAILED);
+    if (!MayBeDamaged(request, task)) break;
+    ATELIER_RETURN_IF_ERROR(ListCheckpointsOf(transaction, run_id, task, digests));
+    const v1::Task* const before = StageBefore(record, task);
+    if (before == nullptr || !task.checkpoint_digest().empty()) break;
+    digests.insert(before->result().weights_digest());
+    return ListCheckpointsOf(transaction, run_id, *before, digests);
   }
   return absl::OkStatus();
 }
@@ -87,18 +125,31 @@ bool RunExecutor::IsDamaged(const std::string& digest) {
   }
 }
 
-bool RunExecutor::IsDamaged(const CheckpointRow& row) {
-  return IsDamaged(row.digest) ||
-         (!row.best_weights_digest.empty() && IsDamaged(row.best_weights_digest));
+std::set<std::string> RunExecutor::FindDamage(const v1::FinishTaskRequest& request) {
+  std::set<std::string> digests;
+  {
+    MutexLock lock(mutex_);
+    const absl::Status listed = store_.Transact([&](Transaction& transaction) {
+      return ListStart(transaction, request, digests);
+    });
+    if (!listed.ok()) return {};  // the request itself is about to meet that
+  }
+  std::erase_if(digests, [this](const std::string& digest) { return !IsDamaged(digest); });
+  return digests;
 }
 
 absl::Status RunExecutor::LeaveDamage(RunChange& change, Transaction& transaction, v1::Task& task,
-                                      int64_t now) {
+                                      const std::set<std::string>& damaged, int64_t now) {
   if (!task.checkpoint_digest().empty()) {
-    return DropDamagedCheckpoints(change, transaction, task, now);
+    return DropDamagedCheckpoints(change, transaction, task, damaged, now);
   }
+  // Without an attempt left nobody would use the weights that are trained again; `runs resume` gives
+  // new ones.
+  if (FruitlessAttempts(task) >= change.record.run.plan().max_attempts()) return absl::OkStatus();
   const v1::Task* const before = StageBefore(change.record, task);
-  if (before == nullptr || !IsDamaged(before->result().weights_digest())) return absl::OkStatus();
+  if (before == nullptr || !damaged.contains(before->result().weights_digest())) {
+    return absl::OkStatus();
+  }
   task.set_error_final(false);
   v1::Task& again = *change.Edit(before->member(), before->stage());
   const TaskKey key{change.record.run.run_id(), again.member(), again.stage()};
@@ -110,19 +161,21 @@ absl::Status RunExecutor::LeaveDamage(RunChange& change, Transaction& transactio
   again.clear_result();
   again.set_state(v1::TASK_WAITING);
   change.AddTaskEvent(again, "its weights are damaged; training them again", now);
-  return DropDamagedCheckpoints(change, transaction, again, now);
+  return DropDamagedCheckpoints(change, transaction, again, damaged, now);
 }
 
 absl::Status RunExecutor::DropDamagedCheckpoints(RunChange& change, Transaction& transaction,
-                                                 v1::Task& task, int64_t now) {
+                                                 v1::Task& task,
+                                                 const std::set<std::string>& damaged,
+                                                 int64_t now) {
   const TaskKey key{change.record.run.run_id(), task.member(), task.stage()};
   ATELIER_ASSIGN_OR_RETURN(const std::vector<CheckpointRow> rows, transaction.ListCheckpoints(key));
-  if (rows.empty() || !IsDamaged(rows.front())) return absl::OkStatus();
+  if (rows.empty() || !AnyDamaged(rows.front(), damaged)) return absl::OkStatus();
   task.set_error_final(false);
   task.clear_checkpoint_digest();
   task.clear_checkpoint_cursor();
   for (const CheckpointRow& row : rows) {
-    if (row.cursor.epoch() >= 0 && !IsDamaged(row)) {
+    if (row.cursor.epoch() >= 0 && !AnyDamaged(row, damaged)) {
       task.set_checkpoint_digest(row.digest);
       *task.mutable_checkpoint_cursor() = row.cursor;
       break;

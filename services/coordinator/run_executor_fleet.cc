@@ -1,4 +1,5 @@
 // RunExecutor's calls from trainers and data-services.
+#include <set>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -173,7 +174,8 @@ absl::Status RunExecutor::ApplyDone(RunChange& change, Transaction& transaction,
 }
 
 absl::Status RunExecutor::ApplyFailure(RunChange& change, Transaction& transaction,
-                                       const v1::FinishTaskRequest& request, v1::Task& task,
+                                       const v1::FinishTaskRequest& request,
+                                       const std::set<std::string>& damaged, v1::Task& task,
                                        int64_t now) {
   task.set_state(v1::TASK_WAITING);
   task.set_error(request.error());
@@ -181,13 +183,13 @@ absl::Status RunExecutor::ApplyFailure(RunChange& change, Transaction& transacti
   task.set_not_before_unix_ms(now + BackoffAfter(FruitlessAttempts(task)).count());
   change.AddTaskEvent(
       task, absl::StrCat("attempt ", task.attempts_size(), " failed: ", request.error()), now);
-  // Reading a checkpoint takes its time: an attempt that got on, and may again, is no reason to.
-  if (request.retryable() && FruitlessAttempts(task) == 0) return absl::OkStatus();
-  return LeaveDamage(change, transaction, task, now);
+  if (!MayBeDamaged(request, task)) return absl::OkStatus();
+  return LeaveDamage(change, transaction, task, damaged, now);
 }
 
 absl::Status RunExecutor::ApplyFinish(RunChange& change, Transaction& transaction,
-                                      const v1::FinishTaskRequest& request) {
+                                      const v1::FinishTaskRequest& request,
+                                      const std::set<std::string>& damaged) {
   const int64_t now = UnixMillis(clock_.WallNow());
   ATELIER_ASSIGN_OR_RETURN(v1::Task* const task, FencedTask(change, request.lease()));
   v1::Attempt& attempt = *RunningAttempt(*task);
@@ -203,7 +205,7 @@ absl::Status RunExecutor::ApplyFinish(RunChange& change, Transaction& transactio
       return ApplyDone(change, transaction, request, *task, now);
     case v1::FinishTaskRequest::FAILED:
       attempt.set_end_kind(v1::ATTEMPT_FAILED);
-      return ApplyFailure(change, transaction, request, *task, now);
+      return ApplyFailure(change, transaction, request, damaged, *task, now);
     case v1::FinishTaskRequest::RELEASED:
     case v1::FinishTaskRequest::CANCELLED:
       attempt.set_end_kind(v1::ATTEMPT_CANCELLED);
@@ -217,6 +219,9 @@ absl::Status RunExecutor::ApplyFinish(RunChange& change, Transaction& transactio
 
 absl::Status RunExecutor::FinishTask(const v1::FinishTaskRequest& request) {
   const TaskKey key = KeyOf(request.lease());
+  const std::set<std::string> damaged = request.end() == v1::FinishTaskRequest::FAILED
+                                            ? FindDamage(request)
+                                            : std::set<std::string>();
   {
     MutexLock lock(mutex_);
     std::string response;
@@ -225,7 +230,7 @@ absl::Status RunExecutor::FinishTask(const v1::FinishTaskRequest& request) {
                [&](RunChange& change, Transaction& transaction) ABSL_NO_THREAD_SAFETY_ANALYSIS {
                  return Idempotent(transaction, request.request_id(), request, &response,
                                    [&]() ABSL_NO_THREAD_SAFETY_ANALYSIS {
-                                     return ApplyFinish(change, transaction, request);
+                                     return ApplyFinish(change, transaction, request, damaged);
                                    });
                }));
     const auto lease = fleet_.leases().find(key);

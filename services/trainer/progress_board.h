@@ -60,7 +60,8 @@ class ProgressBoard {
     return progress;
   }
   // Sends what is new now, also over a stream that has to be opened again, and returns when it is
-  // stored, the task is abandoned or half a minute is over; set by the session.
+  // stored, the task is abandoned or half a minute (in a drain two seconds) is over; set by the
+  // session.
   void SetFlush(std::function<void()> flush) { flush_ = std::move(flush); }
   // Before a task's end is reported: the last epoch must be known by then.
   void Flush() {

@@ -19,6 +19,8 @@ constexpr std::chrono::milliseconds kReconnectPause{300};
 constexpr std::chrono::milliseconds kDefaultTtl{15'000};
 // Of a coordinator that is there and stores nothing; one that is away ends the lease before.
 constexpr std::chrono::seconds kFlushTimeout{30};
+// Likewise during a drain, which has its own grace.
+constexpr std::chrono::seconds kDrainFlushTimeout{2};
 
 bool SameLease(const v1::Lease& a, const v1::Lease& b) {
   return a.run_id() == b.run_id() && a.member() == b.member() && a.stage() == b.stage() &&
@@ -210,8 +212,11 @@ class WorkSessionImpl final : public WorkSession {
       if (!there || given_up()) return;
       const std::shared_ptr<coordinator::WorkStream> stream = stream_;
       const int64_t sequence = SendProgress(*current_);
+      const bool draining = current_->stop.reason() == StopReason::kDrain;
+      const SteadyTime answered_by =
+          draining ? std::min(until, std::chrono::steady_clock::now() + kDrainFlushTimeout) : until;
       // What this message did not carry, or could not be stored, goes with the next reports.
-      if (!changed_.WaitUntil(mutex_, until, [&]() ABSL_NO_THREAD_SAFETY_ANALYSIS {
+      if (!changed_.WaitUntil(mutex_, answered_by, [&]() ABSL_NO_THREAD_SAFETY_ANALYSIS {
             return stream_ != stream || given_up() ||
                    (!sent_at_.contains(sequence) && board_.AllStored());
           })) {

@@ -152,6 +152,7 @@ class ModelVerbs(unittest.TestCase):
             self.assertIn(text, error, words)
         small = self.root / "small.npy"
         write_uint8(small, (1, 8, 8, 3), bytes(192))
+        self.assertIn("say which --backbone", run("model", "forward", "--input", small, "--output", "x", code=2).stderr)
         self.assertIn("at least 16x16", run("model", "forward", "--weights", self.weights, "--input", small,
                                             code=1).stderr)
 

@@ -11,6 +11,7 @@
 #include "common/nn/safetensors.h"
 #include "common/vision/decode.h"
 #include "services/cli/convert/zip_archive.h"
+#include "services/cli/outcome.h"
 
 namespace atelier::cli {
 namespace {
@@ -59,7 +60,7 @@ absl::StatusOr<std::unique_ptr<nn::Inspector>> OpenInspector(std::string backbon
                                                              bool head) {
   fs::path path = weights;
   if (path.empty()) {
-    if (backbone.empty()) return absl::InvalidArgumentError("say which --backbone, or --weights");
+    if (backbone.empty()) return WrongUsage(absl::InvalidArgumentError("say which --backbone, or --weights"));
     path = WeightsCache() / (backbone + ".safetensors");
     if (std::error_code error; !fs::exists(path, error)) {
       return absl::NotFoundError(absl::StrCat("no weights of ", backbone,

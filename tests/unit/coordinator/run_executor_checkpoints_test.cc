@@ -210,6 +210,20 @@ TEST_F(RunExecutorCheckpointsTest, AStageWhoseWeightsAreDamagedIsTrainedAgainFro
   EXPECT_EQ(GetRun().state(), v1::RUN_DONE);
 }
 
+TEST_F(RunExecutorCheckpointsTest, AStageIsNotTrainedAgainForATaskWithoutAnAttemptLeft) {
+  v1::RunPlan plan = MakePlan({"a"}, {"train", "retrain"});
+  plan.set_max_attempts(1);
+  const v1::FinishTaskRequest done = MakeDone(SubmitAndGrant(plan), 0.5);
+  ASSERT_THAT(executor_->FinishTask(done), IsOk());
+  Pass(std::chrono::seconds(2), {"t1"});
+  ASSERT_THAT(artifacts_->Delete(done.result().weights_digest()), IsOk());
+  ASSERT_THAT(executor_->FinishTask(MakeFailure(Assigned("t1").value().lease(), "gone", true)),
+              IsOk());
+  Pass(std::chrono::seconds(2), {"t1"});
+  EXPECT_EQ(GetRun().state(), v1::RUN_FAILED);
+  EXPECT_EQ(GetTask(0).state(), v1::TASK_DONE);
+}
+
 TEST_F(RunExecutorCheckpointsTest, WithNoCheckpointLeftTheTaskStartsAtItsBeginning) {
   const v1::Lease lease = SubmitAndGrant();
   ASSERT_THAT(artifacts_->Delete(Commit(lease, 0, 10)), IsOk());
