@@ -204,9 +204,9 @@ absl::Status NotOpened(const std::string& digest, const fs::path& path, int erro
       return Damaged(digest);
     case EACCES:
     case EPERM:
-      return absl::PermissionDeniedError(absl::StrCat(
-          "cannot open artifact ", digest, ": ", std::strerror(error),
-          "; give the store's files to the user of this process"));
+      return absl::PermissionDeniedError(
+          absl::StrCat("cannot open artifact ", digest, ": ", std::strerror(error),
+                       "; give the store's files to the user of this process"));
     case EMFILE:
     case ENFILE:
     case ENOMEM:

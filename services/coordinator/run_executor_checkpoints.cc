@@ -129,9 +129,8 @@ std::set<std::string> RunExecutor::FindDamage(const v1::FinishTaskRequest& reque
   std::set<std::string> digests;
   {
     MutexLock lock(mutex_);
-    const absl::Status listed = store_.Transact([&](Transaction& transaction) {
-      return ListStart(transaction, request, digests);
-    });
+    const absl::Status listed = store_.Transact(
+        [&](Transaction& transaction) { return ListStart(transaction, request, digests); });
     if (!listed.ok()) return {};  // the request itself is about to meet that
   }
   std::erase_if(digests, [this](const std::string& digest) { return !IsDamaged(digest); });
@@ -143,8 +142,8 @@ absl::Status RunExecutor::LeaveDamage(RunChange& change, Transaction& transactio
   if (!task.checkpoint_digest().empty()) {
     return DropDamagedCheckpoints(change, transaction, task, damaged, now);
   }
-  // Without an attempt left nobody would use the weights that are trained again; `runs resume` gives
-  // new ones.
+  // Without an attempt left nobody would use the weights that are trained again; `runs resume`
+  // gives new ones.
   if (FruitlessAttempts(task) >= change.record.run.plan().max_attempts()) return absl::OkStatus();
   const v1::Task* const before = StageBefore(change.record, task);
   if (before == nullptr || !damaged.contains(before->result().weights_digest())) {

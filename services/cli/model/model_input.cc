@@ -60,7 +60,8 @@ absl::StatusOr<std::unique_ptr<nn::Inspector>> OpenInspector(std::string backbon
                                                              bool head) {
   fs::path path = weights;
   if (path.empty()) {
-    if (backbone.empty()) return WrongUsage(absl::InvalidArgumentError("say which --backbone, or --weights"));
+    if (backbone.empty())
+      return WrongUsage(absl::InvalidArgumentError("say which --backbone, or --weights"));
     path = WeightsCache() / (backbone + ".safetensors");
     if (std::error_code error; !fs::exists(path, error)) {
       return absl::NotFoundError(absl::StrCat("no weights of ", backbone,
