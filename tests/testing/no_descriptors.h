@@ -6,7 +6,8 @@
 
 namespace atelier::testing {
 
-// While this lives nothing can be opened (EMFILE); what is open stays so.
+// While this lives nothing can be opened (EMFILE); what is open stays so. Expect things after it:
+// UBSan needs a descriptor to look at a matcher, and takes it for no object without.
 class NoDescriptors {
  public:
   NoDescriptors() {
