@@ -98,6 +98,12 @@ class RenewingFleet final : public coordinator::FleetClient {
     welcome.mutable_welcome()->set_lease_ttl_ms(static_cast<int>(ttl.count()));
     Say(welcome);
   }
+  // A task of this member.
+  void Assign(const std::string& member) {
+    v1::CoordinatorMessage message;
+    message.mutable_assignment()->mutable_lease()->set_member(member);
+    Say(message);
+  }
   void Say(const v1::CoordinatorMessage& message) {
     const std::lock_guard lock(mutex_);
     down_.push_back(message);
@@ -253,17 +259,12 @@ TEST(WorkSession, ATaskThatWaitsForACancelledOneKeepsItsLease) {
         }
       },
       clock);
-  const auto assign = [&](const std::string& member) {
-    v1::CoordinatorMessage message;
-    message.mutable_assignment()->mutable_lease()->set_member(member);
-    fleet.Say(message);
-  };
-  assign("first");
+  fleet.Assign("first");
   first_runs.get_future().wait();
   v1::CoordinatorMessage cancel;
   cancel.mutable_cancel()->mutable_lease()->set_member("first");
   fleet.Say(cancel);
-  assign("second");
+  fleet.Assign("second");
   bool renewed = true;
   for (int i = 0; i < 8 && renewed; ++i) {
     // The first may have been asked for before the clock was moved.
@@ -292,9 +293,7 @@ TEST(WorkSession, NewsThatWereNotStoredAreToldAgainBeforeTheTaskEnds) {
         stored.set_value(fleet.Lines());
       },
       clock);
-  v1::CoordinatorMessage message;
-  message.mutable_assignment()->mutable_lease()->set_member("a");
-  fleet.Say(message);
+  fleet.Assign("a");
   EXPECT_THAT(stored.get_future().get(), ::testing::ElementsAre("epoch 1 ends", "epoch 2 ends"));
 }
 
@@ -312,9 +311,7 @@ TEST(WorkSession, NewsOfATaskThatEndsWithoutAStreamAreToldOverTheNext) {
         stored.set_value(fleet.Lines());
       },
       clock);
-  v1::CoordinatorMessage message;
-  message.mutable_assignment()->mutable_lease()->set_member("a");
-  fleet.Say(message);
+  fleet.Assign("a");
   EXPECT_THAT(stored.get_future().get(), ::testing::ElementsAre("the last epoch ends"));
 }
 
@@ -332,9 +329,7 @@ TEST(WorkSession, NewsAreWaitedForNoLongerThanTheLease) {
         ended.set_value(stop.reason());
       },
       clock);
-  v1::CoordinatorMessage message;
-  message.mutable_assignment()->mutable_lease()->set_member("a");
-  fleet.Say(message);
+  fleet.Assign("a");
   auto reason = ended.get_future();
   // Well below what it waits for a coordinator that is there.
   ASSERT_EQ(reason.wait_for(std::chrono::seconds(10)), std::future_status::ready);
