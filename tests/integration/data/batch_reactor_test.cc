@@ -14,6 +14,7 @@
 #include "tests/testing/status_matchers.h"
 #include "tests/testing/temp_dir.h"
 #include "tests/unit/data/pictures.h"
+#include "tests/unit/data/small_plan.h"
 
 namespace atelier::data {
 namespace {
@@ -26,11 +27,7 @@ class BatchReactorTest : public ::testing::Test {
     WriteClasses(dir_.path(), 1);
     catalog_ = Catalog::Create(dir_.path(), {}, 1).value();
     dataset_ = catalog_->Describe({}, [](int, int) {}).value();
-    plan_.set_dataset_digest(dataset_->digest);
-    plan_.set_subset(v1::ALL_LABELED);
-    plan_.mutable_image()->set_size(32);
-    plan_.mutable_image()->set_filter(v1::AREA);
-    plan_.set_batch_size(2);
+    plan_ = SmallPlan(*dataset_);
     window_ =
         room_
             .Open("plan", 0,

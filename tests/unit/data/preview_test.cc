@@ -8,6 +8,7 @@
 #include "tests/testing/status_matchers.h"
 #include "tests/testing/temp_dir.h"
 #include "tests/unit/data/pictures.h"
+#include "tests/unit/data/small_plan.h"
 
 namespace atelier::data {
 namespace {
@@ -21,10 +22,7 @@ class PreviewTest : public ::testing::Test {
     catalog_ = Catalog::Create(dir_.path(), {}, 1).value();
     const auto dataset = catalog_->Describe({}, [](int, int) {}).value();
     v1::DataPlan& plan = *request_.mutable_plan();
-    plan.set_dataset_digest(dataset->digest);
-    plan.set_subset(v1::ALL_LABELED);
-    plan.mutable_image()->set_size(32);
-    plan.mutable_image()->set_filter(v1::AREA);
+    plan = SmallPlan(*dataset);
     plan.set_batch_size(4);
   }
   absl::Status Make() {
