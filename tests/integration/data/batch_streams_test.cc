@@ -157,9 +157,10 @@ TEST_F(BatchStreamsTest, AnEpochGoesOnOverTheConnectionsThatItOutlives) {
   rpc::ServerOptions aging;
   aging.connection_age = std::chrono::milliseconds(200);
   aging.connection_age_grace = std::chrono::milliseconds(1);
-  const auto server = Start(false, 64 * kMiB, aging);
+  const auto server = Start(false, 128 * kMiB, aging);
   const auto reference = Start(false);
-  const v1::DataPlan plan = Plan(*reference, 320);  // some are on their way at once, not all
+  const v1::DataPlan plan =
+      Plan(*reference, 480);  // a batch or two are on their way at once, not all
   const auto whole =
       BatchSource::Create(channels_, {Address(*reference)})->Open(plan, /*epoch=*/0, 0);
 
