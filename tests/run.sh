@@ -18,9 +18,10 @@ echo "run: building"
 cmake --build build --parallel "$(nproc)"
 echo "run: built in $((SECONDS - started)) s"
 
-# Two trainings at a time would fight for the cores: tests run one after the other unless told otherwise.
+# Two tests at a time: most wait half of their time. Those that use all cores, or bound how long an answer
+# takes, say so (PROCESSORS, RUN_SERIAL). libgomp's threads must not spin for that.
 export GOMP_SPINCOUNT="${GOMP_SPINCOUNT:-1000}"
-arguments=(--test-dir build --output-on-failure --no-tests=error)
+arguments=(--test-dir build --parallel 2 --output-on-failure --no-tests=error)
 case " $* " in
   *" -L "* | *" -LE "* | *" --label-regex "* | *" --label-exclude "*) ;;
   *) arguments+=(-LE '^(bench|long)$') ;;

@@ -3,6 +3,7 @@ import concurrent.futures
 import json
 import os
 import pathlib
+import random
 import signal
 import socket
 import subprocess
@@ -20,14 +21,14 @@ given_ports_lock = threading.Lock()
 
 
 def free_port():
-    """A port whose HTTP twin (+1000) is free too; each only once, for those who start their services at the same time."""
+    """A port whose HTTP twin (+1000) is free too; each only once, for those who start their services at the same time.
+
+    Below those that Linux gives to outgoing connections: a service that is started again finds its port free."""
     while True:
+        port = random.SystemRandom().randrange(10000, 31000)
         with socket.socket() as first, socket.socket() as second:
-            first.bind(("127.0.0.1", 0))
-            port = first.getsockname()[1]
-            if port > 60000:
-                continue
             try:
+                first.bind(("127.0.0.1", port))
                 second.bind(("127.0.0.1", port + 1000))
             except OSError:
                 continue

@@ -229,7 +229,8 @@ TEST_F(BatchStreamsTest, AConsumerThatStopsReadingLeavesMemoryFlatAndOthersAtThe
     streamed += kSteps * int64_t{kBatch} * kSize * kSize * 3;
     EXPECT_LE(server->stats().window_bytes, kWindow);
 #ifndef __SANITIZE_ADDRESS__  // which keeps what is freed for a while
-    EXPECT_LE(ResidentBytes() - before, kWindow) << "after " << streamed / kMiB << " MiB";
+    // Each server's window may still fill.
+    EXPECT_LE(ResidentBytes() - before, 2 * kWindow) << "after " << streamed / kMiB << " MiB";
 #endif
     if (round >= 20 && usual_ratio() <= 1.05) break;
   }
