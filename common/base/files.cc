@@ -1,7 +1,6 @@
 #include "common/base/files.h"
 
 #include <fcntl.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -20,6 +19,14 @@ namespace fs = std::filesystem;
 
 fs::path ParentOf(const fs::path& path) {
   return path.has_parent_path() ? path.parent_path() : fs::path(".");
+}
+
+// A lock of an open file description: unlike flock's it can be asked for without being taken.
+struct flock ExclusiveLock() {
+  struct flock lock{};
+  lock.l_type = F_WRLCK;
+  lock.l_whence = SEEK_SET;  // with a length of 0: the whole file
+  return lock;
 }
 
 fs::path HomeOr(const char* below) {
@@ -191,13 +198,23 @@ absl::StatusOr<std::unique_ptr<DirectoryLock>> DirectoryLock::Acquire(const fs::
   const fs::path path = dir / ".lock";
   const int fd = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
   if (fd < 0) return ErrnoStatus(errno, "opening", path);
-  if (::flock(fd, LOCK_EX | LOCK_NB) != 0) {
+  struct flock lock = ExclusiveLock();
+  if (::fcntl(fd, F_OFD_SETLK, &lock) != 0) {
     ::close(fd);
     return absl::FailedPreconditionError(absl::StrCat("another process is using ",
                                                       dir.filename().string(),
                                                       "; wait for it or choose another folder"));
   }
   return std::unique_ptr<DirectoryLock>(new DirectoryLock(fd));
+}
+
+bool DirectoryLock::Held(const fs::path& dir) {
+  const int fd = ::open((dir / ".lock").c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return false;
+  struct flock lock = ExclusiveLock();
+  const bool held = ::fcntl(fd, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
+  ::close(fd);
+  return held;
 }
 
 DirectoryLock::~DirectoryLock() { ::close(fd_); }

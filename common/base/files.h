@@ -64,10 +64,12 @@ absl::Status SyncDirectory(const std::filesystem::path& dir);
 // ^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$ : the only names that become file names.
 bool IsSafeName(std::string_view name);
 
-// An exclusive flock held for the object's life. FailedPrecondition when another process holds it.
+// An exclusive lock held for the object's life. FailedPrecondition when another process holds it.
 class DirectoryLock {
  public:
   static absl::StatusOr<std::unique_ptr<DirectoryLock>> Acquire(const std::filesystem::path& dir);
+  // Whether somebody holds it; disturbs no Acquire. False where it cannot be told.
+  static bool Held(const std::filesystem::path& dir);
   ~DirectoryLock();
   DirectoryLock(const DirectoryLock&) = delete;
   DirectoryLock& operator=(const DirectoryLock&) = delete;

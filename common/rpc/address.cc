@@ -1,5 +1,7 @@
 #include "common/rpc/address.h"
 
+#include "absl/strings/str_cat.h"
+
 namespace atelier::rpc {
 
 std::string_view HostOf(std::string_view address) {
@@ -19,6 +21,16 @@ bool IsLoopback(std::string_view host) {
   // Digits: "127.example.org" is anybody's.
   return host.starts_with("127.") &&
          host.find_first_not_of("0123456789.") == std::string_view::npos;
+}
+
+std::string LoopbackWarning(std::string_view listen, std::string_view coordinator,
+                            std::string_view advertise) {
+  if (!advertise.empty() || !IsLoopback(HostOf(listen)) || IsLoopback(HostOf(coordinator)))
+    return "";
+  return absl::StrCat("listens on ", std::string(listen), ", which only this machine reaches, and ",
+                      "the coordinator is ", std::string(coordinator),
+                      ": add --listen 0.0.0.0:PORT, with certificates or --insecure, or say with ",
+                      "--advertise HOST:PORT how others reach it");
 }
 
 }  // namespace atelier::rpc

@@ -1,6 +1,7 @@
 // The host of HOST:PORT.
 #pragma once
 
+#include <string>
 #include <string_view>
 
 namespace atelier::rpc {
@@ -10,5 +11,10 @@ std::string_view HostOf(std::string_view address);
 
 // Whether only this machine reaches the host.
 bool IsLoopback(std::string_view host);
+
+// What to say of a service that listens on loopback, advertises nothing and registers with a
+// coordinator that is elsewhere: nobody there reaches it. Empty when there is nothing to say.
+std::string LoopbackWarning(std::string_view listen, std::string_view coordinator,
+                            std::string_view advertise);
 
 }  // namespace atelier::rpc

@@ -21,7 +21,9 @@ void WriteCounts() {
   const nlohmann::json counts = CallCounterFromEnvironment()->Snapshot();
   const std::filesystem::path path =
       std::filesystem::path(folder) / absl::StrCat(::getpid(), ".json");
-  if (const absl::Status written = WriteFileAtomically(path, counts.dump(2)); !written.ok()) {
+  absl::Status written = MakeDirectories(folder);
+  written.Update(WriteFileAtomically(path, counts.dump(2)));
+  if (!written.ok()) {
     LogError("%s: %s", kFolder, std::string(written.message()));
   }
 }

@@ -40,8 +40,8 @@ class HttpServerImpl final : public HttpServer {
     port_ =
         port == 0 ? server_.bind_to_any_port(host) : (server_.bind_to_port(host, port) ? port : -1);
     if (port_ <= 0) {
-      return absl::FailedPreconditionError(absl::StrCat("HTTP port ", port, " on ", host,
-                                                        " is taken; choose another --listen port"));
+      return absl::FailedPreconditionError(absl::StrCat(
+          "HTTP port ", port, " on ", host, " is taken; choose another port to listen on"));
     }
     thread_ = std::thread([this] { server_.listen_after_bind(); });
     // stop() before the accept loop runs would be lost.

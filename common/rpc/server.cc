@@ -146,9 +146,9 @@ class RpcServerImpl final : public RpcServer {
     builder.experimental().SetInterceptorCreators(std::move(interceptors));
     server_ = builder.BuildAndStart();
     if (server_ == nullptr || (!options.in_process_only && port_ == 0)) {
-      return absl::FailedPreconditionError(absl::StrCat(
-          "cannot listen on ", options.listen,
-          ": the port is taken or the address is not this machine's; choose another --listen"));
+      return absl::FailedPreconditionError(
+          absl::StrCat("cannot listen on ", options.listen,
+                       ": the port is taken or the address is not this machine's; choose another"));
     }
     SetServing(false);
     if (options.metrics != nullptr && !options.in_process_only) {

@@ -278,7 +278,8 @@ void AddDataCommands(CLI::App& app, Context& context) {
   preview->add_option("--out", options->out, "Folder for the PNG files")->capture_default_str();
   for (CLI::App* verb : {inspect, preview}) {
     verb->add_option("data,--data", options->data,
-                     "Folder of pictures; with --coordinator a path inside its data root")
+                     "Folder of pictures, with or without --data before it; with --coordinator a "
+                     "path inside its data root")
         ->required()
         ->type_name("DIR");
     verb->add_option("--coordinator", options->coordinator,

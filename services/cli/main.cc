@@ -1,5 +1,7 @@
 // atelier: every verb a person uses.
 #include <exception>
+#include <string>
+#include <vector>
 
 #include "CLI/App.hpp"
 #include "CLI/Config.hpp"
@@ -20,6 +22,14 @@ constexpr char kOverview[] =
     "  atelier predict photos --ensemble run1 --out submission.csv\n"
     "  atelier serve --ensemble run1                      # gRPC, Open Inference Protocol\n";
 
+// CLI11 says of an unknown verb only that one is required.
+std::string Explain(const CLI::App* app, const CLI::Error& error) {
+  const std::vector<std::string> left = app->remaining(/*recurse=*/true);
+  const std::string text = CLI::FailureMessage::simple(app, error);
+  const bool lacks = dynamic_cast<const CLI::RequiredError*>(&error) != nullptr;
+  return lacks && !left.empty() ? "Not understood: " + left.front() + "\n" + text : text;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -32,6 +42,7 @@ int main(int argc, char** argv) {
   CLI::App app(kOverview, "atelier");
   app.footer("atelier VERB --help explains a verb with examples.");
   app.require_subcommand(1);
+  app.failure_message(Explain);
   app.get_formatter()->column_width(34);
   atelier::cli::AddTrainCommand(app, context);
   atelier::cli::AddEvaluateCommand(app, context);

@@ -32,6 +32,12 @@ struct Options {
   bool json = false;
 };
 
+// The error of a file names its folder, too.
+absl::Status Write(const std::filesystem::path& path, std::string_view bytes) {
+  const absl::Status written = WriteFileAtomically(path, bytes);
+  return written.ok() ? written : Annotate(written, path.string());
+}
+
 std::string Label(const PredictionSession& session, int index) {
   return index >= 0 && index < static_cast<int>(session.classes.size())
              ? session.classes[static_cast<size_t>(index)]
@@ -89,13 +95,12 @@ absl::Status Predict(const Options& options) {
                      absl::StrJoin(predictions.members_failed, ", ")));
   }
   if (!options.out.empty()) {
-    ATELIER_RETURN_IF_ERROR(WriteFileAtomically(options.out, SubmissionCsv(predictions.combined)));
+    ATELIER_RETURN_IF_ERROR(Write(options.out, SubmissionCsv(predictions.combined)));
     Say(absl::StrCat("wrote ", options.out, ": ", predictions.combined.rows, " predictions by ",
                      predictions.ensemble_version));
   }
   if (!options.probabilities.empty()) {
-    ATELIER_RETURN_IF_ERROR(
-        WriteFileAtomically(options.probabilities, ensemble::ToNpy(predictions.combined)));
+    ATELIER_RETURN_IF_ERROR(Write(options.probabilities, ensemble::ToNpy(predictions.combined)));
     Say(absl::StrCat("wrote ", options.probabilities, ": float32 [", predictions.combined.rows,
                      ", ", predictions.combined.columns, "]"));
   }
@@ -108,7 +113,7 @@ absl::Status Predict(const Options& options) {
       }
       const std::filesystem::path path =
           std::filesystem::path(options.member_probabilities) / absl::StrCat(member, ".npy");
-      ATELIER_RETURN_IF_ERROR(WriteFileAtomically(path, ensemble::ToNpy(probabilities)));
+      ATELIER_RETURN_IF_ERROR(Write(path, ensemble::ToNpy(probabilities)));
       Say(absl::StrCat("wrote ", path.string()));
     }
   }

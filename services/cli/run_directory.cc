@@ -1,5 +1,6 @@
 #include "services/cli/run_directory.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "absl/strings/str_cat.h"
@@ -21,9 +22,12 @@ std::string Real(double value) {
   return std::isfinite(value) ? absl::StrFormat("%.9g", value) : "";
 }
 
+// What holds for other pictures, too. Classes in their usual order are what was found.
 v1::RunPlan ReusablePlan(v1::RunPlan plan) {
+  plan.clear_name();
   plan.clear_dataset();
   plan.clear_dataset_digest();
+  if (std::is_sorted(plan.classes().begin(), plan.classes().end())) plan.clear_classes();
   for (v1::MemberSpec& member : *plan.mutable_members()) member.clear_initial_weights_digest();
   return plan;
 }
@@ -71,6 +75,8 @@ fs::path RunDirectory::weights(const std::string& digest) const {
 absl::StatusOr<std::unique_ptr<DirectoryLock>> RunDirectory::Lock() const {
   return DirectoryLock::Acquire(path_);
 }
+
+bool RunDirectory::InUse() const { return DirectoryLock::Held(path_); }
 
 absl::Status RunDirectory::WriteOrigin(const RunOrigin& origin) const {
   const Json json = {{"run_id", origin.run_id},

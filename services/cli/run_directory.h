@@ -50,6 +50,8 @@ class RunDirectory {
 
   // Held by the process that trains into this directory.
   absl::StatusOr<std::unique_ptr<DirectoryLock>> Lock() const;
+  // Whether there is such a process.
+  bool InUse() const;
 
   absl::Status WriteOrigin(const RunOrigin& origin) const;
   absl::StatusOr<RunOrigin> ReadOrigin() const;

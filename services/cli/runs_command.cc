@@ -36,9 +36,35 @@ void AddCommon(CLI::App& verb, Options& options, bool run_required) {
       ->type_name("HOST:PORT");
 }
 
-absl::StatusOr<v1::Run> LoadRun(const Options& options) {
+// Trained inside a process that is gone: after Ctrl-C, a kill or a power cut.
+bool Stopped(const RunDirectory& directory, const v1::Run& run) {
+  if (run.state() != v1::RUN_RUNNING || directory.InUse()) return false;
+  const absl::StatusOr<RunOrigin> origin = directory.ReadOrigin();
+  return origin.ok() && origin->coordinator.empty();
+}
+
+struct Shown {
+  v1::Run run;
+  std::string state;
+};
+
+Shown AsShown(v1::Run run, bool stopped) {
+  const std::string state = stopped ? "stopped" : StateName(run.state());
+  for (v1::Task& task : *run.mutable_tasks()) {
+    if (!stopped || task.state() != v1::TASK_RUNNING) continue;
+    task.set_state(v1::TASK_WAITING);
+    for (v1::Attempt& attempt : *task.mutable_attempts()) {
+      if (attempt.end_kind() == v1::ATTEMPT_END_UNSPECIFIED) attempt.set_end_kind(v1::ATTEMPT_LOST);
+    }
+  }
+  return {std::move(run), state};
+}
+
+absl::StatusOr<Shown> LoadRun(const Options& options) {
   if (!RunDirectory::IsRunDirectory(options.run) && !options.coordinator.empty()) {
-    return TrainingSession::OpenRemote(options.coordinator, std::nullopt)->runs().Get(options.run);
+    const auto session = TrainingSession::OpenRemote(options.coordinator, std::nullopt);
+    ATELIER_ASSIGN_OR_RETURN(v1::Run run, session->runs().Get(options.run));
+    return AsShown(std::move(run), false);
   }
   ATELIER_ASSIGN_OR_RETURN(const RunDirectory directory, RunDirectory::Open(options.run));
   ATELIER_ASSIGN_OR_RETURN(v1::Run run, directory.ReadRun());
@@ -46,10 +72,11 @@ absl::StatusOr<v1::Run> LoadRun(const Options& options) {
   // Started on a fleet and not fetched yet: the coordinator knows more.
   if (origin.ok() && !origin->coordinator.empty() && run.state() == v1::RUN_RUNNING) {
     const auto session = TrainingSession::OpenRemote(origin->coordinator, std::nullopt);
-    const absl::StatusOr<v1::Run> there = session->runs().Get(origin->run_id);
-    if (there.ok()) return there;
+    absl::StatusOr<v1::Run> there = session->runs().Get(origin->run_id);
+    if (there.ok()) return AsShown(*std::move(there), false);
   }
-  return run;
+  const bool stopped = Stopped(directory, run);
+  return AsShown(std::move(run), stopped);
 }
 
 // Where the run of a directory or an id lives, without starting anything.
@@ -121,7 +148,7 @@ absl::Status List(const Options& options) {
     if (const auto directory = RunDirectory::Open(indexed.path); directory.ok()) {
       const absl::StatusOr<v1::Run> read = directory->ReadRun();
       if (read.ok()) run = *read;
-      state = read.ok() ? StateName(run.state()) : "damaged";
+      state = read.ok() ? AsShown(run, Stopped(*directory, run)).state : "damaged";
     }
     json.push_back({{"run_id", indexed.run_id},
                     {"name", indexed.name},
@@ -146,10 +173,10 @@ std::string Cursor(const v1::DataCursor& cursor) {
   return absl::StrCat(cursor.epoch(), ":", cursor.step());
 }
 
-void PrintRun(const v1::Run& run) {
+void PrintRun(const v1::Run& run, const std::string& state) {
   std::printf("run %s, %s, recipe %s, started %s: %s%s%s\n\n", run.run_id().c_str(),
               run.plan().name().c_str(), run.plan().recipe().c_str(),
-              LocalTime(run.created_unix_ms()).c_str(), StateName(run.state()).c_str(),
+              LocalTime(run.created_unix_ms()).c_str(), state.c_str(),
               run.error().empty() ? "" : ", ", run.error().c_str());
   std::vector<std::vector<std::string>> rows = {
       {"member", "stage", "state", "val. accuracy", "attempt", "trainer", "from", "to", "end"}};
@@ -177,11 +204,16 @@ void PrintRun(const v1::Run& run) {
 }
 
 absl::Status Show(const Options& options) {
-  ATELIER_ASSIGN_OR_RETURN(const v1::Run run, LoadRun(options));
+  ATELIER_ASSIGN_OR_RETURN(const Shown shown, LoadRun(options));
   if (options.json) {
-    PrintJson(RunToJson(run));
-  } else {
-    PrintRun(run);
+    Json json = RunToJson(shown.run);
+    json["state"] = shown.state;
+    PrintJson(json);
+    return absl::OkStatus();
+  }
+  PrintRun(shown.run, shown.state);
+  if (shown.state == "stopped") {
+    std::printf("\ncontinue   atelier runs resume %s\n", options.run.c_str());
   }
   return absl::OkStatus();
 }

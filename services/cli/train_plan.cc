@@ -59,6 +59,10 @@ std::string NameFromFolder(const std::string& folder) {
 absl::StatusOr<v1::RunPlan> BuildPlan(const TrainOptions& options) {
   ATELIER_ASSIGN_OR_RETURN(v1::RunPlan plan, LoadRecipe(options.recipe));
   if (!options.members.empty()) SetMembers(options.members, plan);
+  if (options.epochs.has_value()) {
+    for (v1::StageSpec& stage : *plan.mutable_stages()) stage.set_epochs(*options.epochs);
+  }
+  // After --epochs: that is for all stages, this for one.
   for (const std::string& text : options.overrides) {
     ATELIER_RETURN_IF_ERROR(ApplyOverride(plan, text));
   }
@@ -71,9 +75,6 @@ absl::StatusOr<v1::RunPlan> BuildPlan(const TrainOptions& options) {
   }
   if (!options.classes.empty()) {
     *plan.mutable_classes() = {options.classes.begin(), options.classes.end()};
-  }
-  if (options.epochs.has_value()) {
-    for (v1::StageSpec& stage : *plan.mutable_stages()) stage.set_epochs(*options.epochs);
   }
   if (options.seed.has_value()) plan.set_seed(*options.seed);
   if (options.checkpoint_seconds.has_value()) {

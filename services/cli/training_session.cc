@@ -24,6 +24,8 @@ constexpr std::chrono::seconds kStopGrace{5};
 // The embedded coordinator only goes away when this process stops it.
 constexpr std::chrono::seconds kEmbeddedPatience{3};
 constexpr std::chrono::minutes kRemotePatience{10};
+// How much older than the run its directory's run.json may be; a kill leaves it behind.
+constexpr std::chrono::seconds kKeepEvery{2};
 
 ProgressOptions ViewOptions(const v1::Run& run) {
   ProgressOptions options;
@@ -35,6 +37,11 @@ ProgressOptions ViewOptions(const v1::Run& run) {
   }
   for (const v1::StageSpec& stage : run.plan().stages()) options.stages.push_back(stage.name());
   return options;
+}
+
+void SayHowToPromote(const v1::EnsembleVersion& ensemble, const std::string& where) {
+  const std::string name = absl::StrCat(ensemble.name(), "@", ensemble.version());
+  Say(absl::StrCat(name, " is not promoted; promote it: atelier ensembles promote ", name, where));
 }
 
 void WriteToStandardError(std::string_view text) {
@@ -75,9 +82,10 @@ absl::Status TrainingSession::AwaitDataService() { return cli::AwaitDataService(
 
 void TrainingSession::SetInterrupt(const std::string& run_id, Context& context) {
   if (embedded_ != nullptr) {
-    context.interrupt.SetAction([this] {
+    context.interrupt.SetAction([this, run_id] {
       Say("stopping: keeping a checkpoint (again Ctrl-C: at once)");
       embedded_->DrainTrainer(kDrainGrace);
+      KeepRun(run_id);
       // Ends the watch too, when no event told it.
       embedded_->Stop(kStopGrace);
     });
@@ -98,8 +106,16 @@ void TrainingSession::SetInterrupt(const std::string& run_id, Context& context) 
   });
 }
 
+void TrainingSession::KeepRun(const std::string& run_id) {
+  const MutexLock lock(keeping_);
+  const absl::StatusOr<v1::Run> run = runs_->Get(run_id);
+  // The coordinator's database is what counts; this is what `runs show` says without starting it.
+  if (run.ok()) directory_->WriteRun(*run).IgnoreError();
+}
+
 absl::Status TrainingSession::Watch(const v1::Run& run, int64_t after_event, Context& context) {
   ProgressView view(ViewOptions(run), RealClock(), WriteToStandardError);
+  auto kept = std::chrono::steady_clock::now();
   const absl::Status status = runs_->Watch(
       run.run_id(), after_event,
       [&](const v1::RunEvent& event) {
@@ -107,6 +123,11 @@ absl::Status TrainingSession::Watch(const v1::Run& run, int64_t after_event, Con
         // number.
         const bool published = embedded_ != nullptr && event.run().state() == v1::RUN_DONE;
         if (!published) view.OnEvent(event);
+        const auto now = std::chrono::steady_clock::now();
+        if (embedded_ != nullptr && now - kept >= kKeepEvery) {
+          kept = now;
+          KeepRun(run.run_id());
+        }
         return !context.interrupt.raised();
       },
       embedded_ != nullptr ? std::chrono::milliseconds(kEmbeddedPatience)
@@ -165,7 +186,20 @@ int TrainingSession::Ended(const std::string& run_id, bool json) {
                    "\n  try again from the last checkpoints: atelier runs resume ", again)));
 }
 
+absl::StatusOr<bool> TrainingSession::IsPromoted(const v1::EnsembleVersion& ensemble) {
+  ATELIER_ASSIGN_OR_RETURN(const v1::EnsembleVersion promoted,
+                           registry_->GetEnsemble(ensemble.name(), /*version=*/0));
+  return promoted.version() == ensemble.version();
+}
+
 int TrainingSession::Finish(v1::Run run, bool json) {
+  if (embedded_ == nullptr) {
+    // Aggregators go on serving the one before: easily taken for this one.
+    const absl::StatusOr<bool> promoted = IsPromoted(run.ensemble());
+    if (promoted.ok() && !*promoted) {
+      SayHowToPromote(run.ensemble(), absl::StrCat(" --coordinator ", coordinator_));
+    }
+  }
   if (directory_.has_value()) {
     if (embedded_ != nullptr) {
       // Each run directory has a registry of its own; the index numbers versions over all of them.
@@ -175,11 +209,7 @@ int TrainingSession::Finish(v1::Run run, bool json) {
                            run.ensemble().created_unix_ms(), run.plan().promote());
       if (!indexed.ok()) return Fail(indexed.status());
       run.mutable_ensemble()->set_version(indexed->version);
-      if (!indexed->promoted) {
-        Say(absl::StrCat(indexed->name, "@", indexed->version,
-                         " is not promoted; promote it: atelier ensembles promote ", indexed->name,
-                         "@", indexed->version));
-      }
+      if (!indexed->promoted) SayHowToPromote(run.ensemble(), "");
     }
     Say("fetching weights, making the report");
     const absl::Status fetched = FetchRun(run, *runs_, *registry_, *directory_);

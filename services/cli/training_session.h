@@ -7,6 +7,7 @@
 #include <string>
 
 #include "absl/status/statusor.h"
+#include "common/concurrency/mutex.h"
 #include "services/cli/command.h"
 #include "services/cli/embedded.h"
 #include "services/cli/run_directory.h"
@@ -42,6 +43,9 @@ class TrainingSession {
   void SetInterrupt(const std::string& run_id, Context& context);
   int Ended(const std::string& run_id, bool json);
   int Finish(v1::Run run, bool json);
+  absl::StatusOr<bool> IsPromoted(const v1::EnsembleVersion& ensemble);
+  // Brings the embedded run's directory up to date. From the watch and from Ctrl-C's thread.
+  void KeepRun(const std::string& run_id) ABSL_LOCKS_EXCLUDED(keeping_);
 
   std::unique_ptr<DirectoryLock> lock_;
   std::unique_ptr<Embedded> embedded_;
@@ -50,6 +54,7 @@ class TrainingSession {
   std::optional<RunDirectory> directory_;
   std::unique_ptr<coordinator::RunClient> runs_;
   std::unique_ptr<coordinator::RegistryClient> registry_;
+  Mutex keeping_;  // read and write are one: an older run does not overwrite a newer one
 };
 
 // The finished run for a person: accuracy of ensemble and members with their intervals, and what

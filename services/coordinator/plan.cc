@@ -63,10 +63,11 @@ absl::Status CheckBatchBytes(const v1::RunPlan& plan, const v1::ImageSpec& image
   const int64_t picture = int64_t{image.size()} * image.size() * image.channels();
   const int64_t bytes = rpc::BatchMessageBytes(plan.batch_size(), picture, plan.classes_size());
   if (bytes <= rpc::kPictureReceiveBytes) return absl::OkStatus();
-  return absl::InvalidArgumentError(
-      absl::StrCat("batch_size ", plan.batch_size(), " of ", image.size(), " px pictures and ",
-                   plan.classes_size(), " classes is ", bytes, " bytes, over the message limit of ",
-                   rpc::kPictureReceiveBytes, "; make batch_size or image.size smaller"));
+  return absl::InvalidArgumentError(absl::StrCat(
+      "batch_size ", plan.batch_size(), " of ", image.size(), " px pictures",
+      plan.classes().empty() ? "" : absl::StrCat(" and ", plan.classes_size(), " classes"), " is ",
+      bytes, " bytes, over the message limit of ", rpc::kPictureReceiveBytes,
+      "; make batch_size or image.size smaller"));
 }
 
 absl::Status CompleteMembers(v1::RunPlan& plan) {

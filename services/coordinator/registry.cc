@@ -96,8 +96,9 @@ absl::StatusOr<v1::EnsembleVersion> FindEnsemble(Transaction& transaction, const
     if (ensemble.version() == version && ensemble.name() == name) return ensemble;
   }
   ATELIER_ASSIGN_OR_RETURN(const auto all, transaction.ListEnsembles(""));
-  return absl::NotFoundError(
-      absl::StrCat("no ensemble ", name, "@", version, "; published: ", VersionsOf(all)));
+  return absl::NotFoundError(absl::StrCat("no ensemble ", name,
+                                          version == 0 ? "" : absl::StrCat("@", version),
+                                          "; published: ", VersionsOf(all)));
 }
 
 absl::StatusOr<v1::PromotedEnsemble> FindPromoted(Transaction& transaction,

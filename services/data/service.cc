@@ -7,8 +7,10 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "common/base/logging.h"
 #include "common/base/process.h"
 #include "common/base/status.h"
+#include "common/rpc/address.h"
 #include "common/rpc/gauges.h"
 #include "services/data/data_service.h"
 #include "services/data/registration.h"
@@ -39,6 +41,11 @@ class DataServerImpl final : public DataServer {
     ATELIER_ASSIGN_OR_RETURN(server_, rpc::RpcServer::Start(options_.server, {service_.get()}));
     server_->SetServing(true);
     if (!options_.coordinator.empty()) {
+      if (!options_.server.in_process_only) {
+        const std::string warning =
+            rpc::LoopbackWarning(options_.server.listen, options_.coordinator, options_.advertise);
+        if (!warning.empty()) LogWarning("%s", warning);
+      }
       const std::string address =
           options_.advertise.empty() ? absl::StrCat(":", server_->port()) : options_.advertise;
       registration_ =

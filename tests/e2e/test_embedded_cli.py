@@ -164,6 +164,41 @@ class EmbeddedCli(unittest.TestCase):
         self.assertEqual([p["file"] for p in document["predictions"]], ["good.png"])
         self.assertRegex(document["skipped"][0]["reason"], "side of the picture")
 
+    def check_stopped(self, run):
+        """What is told of a run whose process ended before it did: how far it came."""
+        shown = self.run_cli("runs", "show", str(self.root / run), "--json")
+        document = json.loads(shown.stdout)
+        self.assertEqual(document["state"], "stopped")
+        attempt = document["tasks"][0]["attempts"][-1]
+        self.assertNotEqual(attempt["end"], "running")
+        self.assertGreaterEqual(attempt["end_epoch"], 3)
+        self.assertIn("atelier runs resume", self.run_cli("runs", "show", str(self.root / run)).stdout)
+        listed = json.loads(self.run_cli("runs", "list", "--json").stdout)
+        self.assertEqual([r["state"] for r in listed if r["directory"] == str(self.root / run)], ["stopped"])
+
+    def test_a_killed_run_is_told_as_stopped(self):
+        said = self.root / "killed.log"
+        with said.open("wb") as log:
+            process = subprocess.Popen([ATELIER, *self.train_arguments("killed", 4000)], env=self.environment, stderr=log)
+        self.addCleanup(lambda: (process.kill(), process.wait()))
+        cluster.wait_for("it trains", lambda: "epoch 3 done" in said.read_text(), 60)
+        shown = lambda: json.loads(self.run_cli("runs", "show", str(self.root / "killed"), "--json").stdout)
+        self.assertEqual(shown()["state"], "running")
+        cluster.wait_for("the run's directory follows it", lambda: shown()["tasks"][0]["attempts"][0]["end_epoch"] >= 3, 30)
+        process.kill()
+        process.wait()
+        self.check_stopped("killed")
+
+    def test_a_recipe_of_a_run_is_one_for_other_pictures(self):
+        other = pictures.make_dataset(self.root / "other", per_class=10, classes=("black", "white"), size=32)
+        trained = self.run_cli("train", "--data", str(other), "--recipe", str(self.root / "done/recipe.yaml"),
+                               "--epochs", "2", "--set", "stages.train.epochs=1", "--out", str(self.root / "reused"), "--json")
+        self.assertEqual(trained.returncode, 0, trained.stderr)
+        document = json.loads(trained.stdout)
+        self.assertEqual(document["ensemble"]["name"], "other")
+        self.assertEqual(document["ensemble"]["classes"], ["black", "white"])
+        self.assertEqual(len(document["tasks"][0]["history"]), 1)  # --set is more particular than --epochs
+
     def test_stopped_and_continued_gives_the_undisturbed_weights(self):
         epochs = 400
         whole = self.run_cli(*self.train_arguments("whole", epochs))
@@ -180,6 +215,7 @@ class EmbeddedCli(unittest.TestCase):
         process.stderr.close()
         self.assertEqual(process.wait(60), 130, "".join(lines))
         command = re.search(r"continue with: atelier (runs resume .*)", "".join(lines)).group(1)
+        self.check_stopped("stopped")
         resumed = self.run_cli(*command.split())
         self.assertEqual(resumed.returncode, 0, resumed.stderr)
         task, undisturbed = self.weights_of("stopped"), self.weights_of("whole")
@@ -198,7 +234,13 @@ class EmbeddedCli(unittest.TestCase):
         self.assertIn("bad.yaml:2:19: unknown field \"epoch\"", wrong.stderr)
         self.assertFalse(out.exists())
         self.assertEqual(self.run_cli("train").returncode, 2)
-        self.assertEqual(self.run_cli("nonsense").returncode, 2)
+        for unknown in (("nonsense",), ("runs", "nonsense")):
+            wrong = self.run_cli(*unknown)
+            self.assertEqual(wrong.returncode, 2)
+            self.assertIn("Not understood: nonsense", wrong.stderr)
+        portless = self.run_cli("health", "localhost")
+        self.assertEqual(portless.returncode, 1)
+        self.assertIn("HOST:PORT is expected", portless.stderr)
         self.assertEqual(self.run_cli("evaluate", "--ensemble", "nobody", "--data", str(self.data)).returncode, 1)
         done, pictures_here = str(self.root / "done"), str(self.data)
         for arguments in (("evaluate", "--ensemble", done, "--data", "nowhere"),

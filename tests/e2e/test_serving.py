@@ -49,8 +49,8 @@ class Serving(unittest.TestCase):
         recipe = self.folder / f"{name}.yaml"
         recipe.write_text(RECIPE % seed)
         out = self.folder / name
-        self.fleet.atelier("train", "--data", ".", "--recipe", recipe, "--no-pretrained", "--name", "colours",
-                           "--out", out)
+        self.said = self.fleet.atelier("train", "--data", ".", "--recipe", recipe, "--no-pretrained", "--name", "colours",
+                                       "--out", out).stderr
         return out
 
     def serve(self):
@@ -140,6 +140,8 @@ class Serving(unittest.TestCase):
 
     def test_promotion_under_load_fails_no_request_and_mixes_no_versions(self):
         runs = {"colours@1": self.train("one", 1), "colours@2": self.train("two", 2)}
+        self.assertIn(f"promote it: atelier ensembles promote colours@2 --coordinator {self.fleet.coordinator.address}",
+                      self.said)
         self.fleet.atelier("ensembles", "promote", "colours@1")
         self.serve()
         cluster.wait_for("every member answers", lambda: not self.ask()[0]["degraded"], 60)

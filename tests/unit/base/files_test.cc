@@ -130,10 +130,13 @@ TEST(IsSafeName, FollowsTheRule) {
 TEST(DirectoryLock, IsHeldByOneAtATime) {
   TempDir dir;
   {
+    EXPECT_FALSE(DirectoryLock::Held(dir.path()));
     ASSERT_OK_AND_ASSIGN(auto lock, DirectoryLock::Acquire(dir.path()));
+    EXPECT_TRUE(DirectoryLock::Held(dir.path()));
     EXPECT_THAT(DirectoryLock::Acquire(dir.path()),
                 StatusIs(absl::StatusCode::kFailedPrecondition));
   }
+  EXPECT_FALSE(DirectoryLock::Held(dir.path()));
   EXPECT_THAT(DirectoryLock::Acquire(dir.path()), IsOk());
 }
 

@@ -84,14 +84,28 @@ TEST(RunDirectoryTest, KeepsARecipeThatCanBeUsedElsewhere) {
   const testing::TempDir temp;
   ASSERT_OK_AND_ASSIGN(const RunDirectory dir, RunDirectory::Create(temp.path() / "run"));
   v1::Run run = SampleRun();
+  run.mutable_plan()->set_name("paintings");
   run.mutable_plan()->set_dataset_digest("d");
+  for (const char* name : {"a", "b"}) run.mutable_plan()->add_classes(name);
   run.mutable_plan()->mutable_members(0)->set_initial_weights_digest("w");
   ASSERT_THAT(dir.WriteResults(run), IsOk());
   ASSERT_OK_AND_ASSIGN(const v1::RunPlan plan, LoadRecipe((dir.path() / "recipe.yaml").string()));
   EXPECT_EQ(plan.members_size(), 2);
   EXPECT_EQ(plan.dataset(), "");
   EXPECT_EQ(plan.dataset_digest(), "");
+  EXPECT_EQ(plan.name(), "");
+  EXPECT_EQ(plan.classes_size(), 0);
   EXPECT_EQ(plan.members(0).initial_weights_digest(), "");
+}
+
+TEST(RunDirectoryTest, KeepsAnOrderOfClassesThatSomebodyChose) {
+  const testing::TempDir temp;
+  ASSERT_OK_AND_ASSIGN(const RunDirectory dir, RunDirectory::Create(temp.path() / "run"));
+  v1::Run run = SampleRun();
+  for (const char* name : {"b", "a"}) run.mutable_plan()->add_classes(name);
+  ASSERT_THAT(dir.WriteResults(run), IsOk());
+  ASSERT_OK_AND_ASSIGN(const v1::RunPlan plan, LoadRecipe((dir.path() / "recipe.yaml").string()));
+  EXPECT_THAT(plan.classes(), ::testing::ElementsAre("b", "a"));
 }
 
 TEST(SubmissionCsvTest, HasTheContestsHeaderAndOneRowPerPicture) {

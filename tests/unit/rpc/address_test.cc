@@ -40,5 +40,14 @@ TEST(Address, IsLoopbackByNameAndNumberOnly) {
   }
 }
 
+TEST(Address, WarnsOfAServiceThatOnlyItsOwnMachineReaches) {
+  EXPECT_EQ(LoopbackWarning("127.0.0.1:7071", "127.0.0.1:7070", ""), "");
+  EXPECT_EQ(LoopbackWarning("0.0.0.0:7071", "10.0.0.1:7070", ""), "");
+  EXPECT_EQ(LoopbackWarning("127.0.0.1:7071", "10.0.0.1:7070", "10.0.0.2:7071"), "");
+  const std::string warning = LoopbackWarning("127.0.0.1:7071", "10.0.0.1:7070", "");
+  EXPECT_NE(warning.find("127.0.0.1:7071"), std::string::npos) << warning;
+  EXPECT_NE(warning.find("--advertise"), std::string::npos) << warning;
+}
+
 }  // namespace
 }  // namespace atelier::rpc
