@@ -67,10 +67,11 @@ class ServiceImpl final : public Service {
     coordinator_calls_->Cancel();
     source_->Stop();
     versions_.reset();
+    decoding_.Stop();  // the last that asks members
     directory_.reset();
     loading_.Stop();
     inference_.Stop();
-    decoding_.Stop();
+    timer_.Stop();
   }
 
   std::vector<grpc::Service*> services() override { return {&oip_->service(), aggregator_.get()}; }

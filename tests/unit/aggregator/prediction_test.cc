@@ -299,5 +299,24 @@ TEST(DeadlineTimerTest, CallsInTheOrderOfTimeAndNotWhatWasCancelled) {
   EXPECT_THAT(all.Get(), ElementsAre(1, 2));
 }
 
+TEST(DeadlineTimerTest, StopWaitsForWhatRunsAndDropsTheRest) {
+  DeadlineTimer timer;
+  std::promise<void> running;
+  std::promise<void> stopped;
+  bool left_behind = false;
+  timer.Schedule(In({}), [&] {
+    running.set_value();
+    left_behind = stopped.get_future().wait_for(kSoon) == std::future_status::ready;
+  });
+  const auto dropped = std::make_shared<int>();
+  timer.Schedule(In(kFar), [dropped] {});
+  running.get_future().wait();
+  timer.Stop();
+  stopped.set_value();
+  EXPECT_FALSE(left_behind);
+  EXPECT_EQ(dropped.use_count(), 1);
+  timer.Stop();
+}
+
 }  // namespace
 }  // namespace atelier::aggregator
