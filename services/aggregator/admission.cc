@@ -1,6 +1,7 @@
 #include "services/aggregator/admission.h"
 
 #include <string>
+#include <utility>
 
 #include "absl/strings/cord.h"
 #include "absl/strings/numbers.h"
@@ -13,7 +14,8 @@ constexpr char kPushbackPayload[] = "atelier/pushback-ms";
 
 }  // namespace
 
-Admission::Admission(const RequestLimits& limits) : limits_(limits) {}
+Admission::Admission(const RequestLimits& limits, std::function<void(int64_t)> on_bytes)
+    : limits_(limits), on_bytes_(std::move(on_bytes)) {}
 
 Admission::Ticket::Ticket(Admission& owner, int pictures, int64_t bytes)
     : owner_(owner), pictures_(pictures), bytes_(bytes) {}
@@ -22,7 +24,7 @@ Admission::Ticket::~Ticket() {
   MutexLock lock(owner_.mutex_);
   --owner_.requests_;
   owner_.pictures_ -= pictures_;
-  owner_.bytes_ -= bytes_;
+  owner_.AddBytes(-bytes_);
   owner_.left_.NotifyAll();
 }
 
@@ -40,8 +42,13 @@ absl::StatusOr<std::unique_ptr<Admission::Ticket>> Admission::Enter(int pictures
   }
   ++requests_;
   pictures_ += pictures;
-  bytes_ += bytes;
+  AddBytes(bytes);
   return std::unique_ptr<Ticket>(new Ticket(*this, pictures, bytes));
+}
+
+void Admission::AddBytes(int64_t bytes) {
+  bytes_ += bytes;
+  if (on_bytes_) on_bytes_(bytes_);
 }
 
 void Admission::Close() {

@@ -4,6 +4,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 
@@ -17,7 +18,9 @@ namespace atelier::aggregator {
 // Thread-safe. Outlives its tickets.
 class Admission {
  public:
-  explicit Admission(const RequestLimits& limits);
+  // `on_bytes` (may be empty) hears of each change of bytes(), in order: it is called under the
+  // lock and must not call back.
+  explicit Admission(const RequestLimits& limits, std::function<void(int64_t)> on_bytes = {});
 
   // Room held until destroyed.
   class Ticket {
@@ -44,7 +47,10 @@ class Admission {
   int64_t bytes() const;
 
  private:
+  void AddBytes(int64_t bytes) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
   const RequestLimits limits_;
+  const std::function<void(int64_t)> on_bytes_;
   mutable Mutex mutex_;
   CondVar left_;
   bool closed_ ABSL_GUARDED_BY(mutex_) = false;

@@ -254,16 +254,14 @@ void PredictionEngine::Predict(PredictionRequest request, Done done) {
       request.pictures.payload_bytes() + plan.bytes_per_picture() * request.pictures.count;
   auto ticket = admission_.Enter(request.pictures.count, bytes);
   if (!ticket.ok()) return done(ticket.status());
-  metrics_.SetQueueBytes(admission_.bytes());
   const uint64_t number = next_number_++;
-  auto counted = [this, bytes, number, done = std::move(done)](auto prediction) {
-    metrics_.SetQueueBytes(admission_.bytes() - bytes);  // its ticket is about to go
+  auto remembered = [this, number, done = std::move(done)](auto prediction) {
     Forget(number);
     done(std::move(prediction));
   };
   const auto call =
       std::make_shared<PredictionCall>(std::move(request), *std::move(ticket), std::move(plan),
-                                       limits_.picture, timer_, metrics_, std::move(counted));
+                                       limits_.picture, timer_, metrics_, std::move(remembered));
   const bool too_late = !Remember(number, [weak = std::weak_ptr(call)] {
     if (const auto living = weak.lock()) living->CutOff();
   });

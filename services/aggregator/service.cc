@@ -49,8 +49,8 @@ class ServiceImpl final : public Service {
                    return nn::Predictor::Create(model, weights, predictor);
                  }},
         directory_(std::move(directory)),
-        admission_(options.limits),
         metrics_(Metrics::Create(options.metrics)),
+        admission_(options.limits, [this](int64_t bytes) { metrics_->SetQueueBytes(bytes); }),
         versions_(std::make_unique<VersionManager>(
             VersionManagerOptions{options.min_members, options.warm_up_timeout},
             [this](const v1::EnsembleMember& spec) { return MakeMember(spec); },
@@ -111,8 +111,8 @@ class ServiceImpl final : public Service {
   LocalRuntime runtime_;
   std::unique_ptr<TrainerDirectory> directory_;
   DeadlineTimer timer_;
-  Admission admission_;
   std::unique_ptr<Metrics> metrics_;
+  Admission admission_;
   std::unique_ptr<VersionManager> versions_;
   PredictionEngine engine_;
   std::unique_ptr<OipService> oip_;

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 
 #include <atomic>
+#include <thread>
 
 #include "common/vision/resize.h"
 #include "tests/testing/status_matchers.h"
@@ -266,6 +267,27 @@ TEST(AdmissionTest, RefusesWithPushbackWhenFullAndLetsADearRequestInAlone) {
   dear->reset();
   EXPECT_THAT(admission.Enter(1, 1), IsOk());
   EXPECT_EQ(admission.bytes(), 0);
+}
+
+// A gauge that is set from it must not stick at an older value when two requests end at once.
+TEST(AdmissionTest, TellsEachChangeOfItsBytesInOrder) {
+  std::vector<int64_t> told;  // unguarded: it is told under the lock
+  Admission admission(RequestLimits{}, [&](int64_t bytes) { told.push_back(bytes); });
+  auto one = admission.Enter(1, 10);
+  auto two = admission.Enter(1, 5);
+  one->reset();
+  two->reset();
+  EXPECT_THAT(told, ElementsAre(10, 15, 5, 0));
+  {
+    const auto pass = [&] {
+      for (int i = 0; i < 1000; ++i) ASSERT_THAT(admission.Enter(1, 1), IsOk());
+    };
+    std::thread other(pass);
+    pass();
+    other.join();
+  }
+  EXPECT_EQ(told.size(), 4 + 4000);
+  EXPECT_EQ(told.back(), 0);
 }
 
 TEST(AdmissionTest, CountsPicturesAndClosesForGood) {
