@@ -22,28 +22,39 @@ Admission::Ticket::Ticket(Admission& owner, int pictures, int64_t bytes)
 
 Admission::Ticket::~Ticket() {
   MutexLock lock(owner_.mutex_);
-  --owner_.requests_;
-  owner_.pictures_ -= pictures_;
+  --owner_.tickets_;
   owner_.AddBytes(-bytes_);
-  owner_.left_.NotifyAll();
+  if (!answered_) owner_.Leave(pictures_);
+}
+
+void Admission::Ticket::Answered() {
+  MutexLock lock(owner_.mutex_);
+  if (!std::exchange(answered_, true)) owner_.Leave(pictures_);
 }
 
 absl::StatusOr<std::unique_ptr<Admission::Ticket>> Admission::Enter(int pictures, int64_t bytes) {
   MutexLock lock(mutex_);
   if (closed_) return absl::UnavailableError("this aggregator is shutting down; try another one");
-  const bool fits = requests_ == 0 || (bytes_ + bytes <= limits_.max_queued_bytes &&
+  const bool fits = tickets_ == 0 || (bytes_ + bytes <= limits_.max_queued_bytes &&
                                        pictures_ + pictures <= limits_.max_queued_pictures);
   if (!fits) {
     absl::Status status = absl::UnavailableError(
-        absl::StrCat("overloaded: ", requests_, " requests with ", pictures_, " pictures and ",
+        absl::StrCat("overloaded: ", tickets_, " requests with ", pictures_, " pictures and ",
                      bytes_, " bytes are in work; try again in ", limits_.pushback.count(), " ms"));
     status.SetPayload(kPushbackPayload, absl::Cord(absl::StrCat(limits_.pushback.count())));
     return status;
   }
+  ++tickets_;
   ++requests_;
   pictures_ += pictures;
   AddBytes(bytes);
   return std::unique_ptr<Ticket>(new Ticket(*this, pictures, bytes));
+}
+
+void Admission::Leave(int pictures) {
+  --requests_;
+  pictures_ -= pictures;
+  left_.NotifyAll();
 }
 
 void Admission::AddBytes(int64_t bytes) {

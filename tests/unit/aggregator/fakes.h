@@ -61,6 +61,8 @@ class FakeMember final : public Member {
       : spec_(std::move(spec)), row_(std::move(row)) {}
 
   const v1::EnsembleMember& spec() const override { return spec_; }
+  int Copies(int64_t /*bytes*/) const override { return copies; }
+  int copies = 0;  // set before it is asked
 
   void Predict(PixelsPtr pictures, std::chrono::steady_clock::time_point deadline,
                Done done) override {

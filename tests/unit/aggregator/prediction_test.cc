@@ -110,6 +110,21 @@ TEST_F(PredictionTest, BelowTheMinimumItIsUnavailable) {
   EXPECT_THAT(Predict(Request(pictures)), StatusIs(absl::StatusCode::kUnavailable));
 }
 
+TEST_F(PredictionTest, AnAnsweredRequestHoldsItsBytesUntilTheLastMemberHasLetGo) {
+  Serve();
+  members["a"]->copies = 1;
+  members["a"]->Hold();
+  members["b"]->Fail(absl::UnavailableError("gone"));
+  members["c"]->Fail(absl::UnavailableError("gone"));
+  const std::vector<std::string> pictures = {Png()};
+  EXPECT_THAT(Predict(Request(pictures)), StatusIs(absl::StatusCode::kUnavailable));
+  EXPECT_TRUE(admission.WaitEmpty(In(kFar)));  // who drains does not wait for a hanging member
+  constexpr int64_t kPixels = 16 * 16 * 3;     // prepared once, copied by one member
+  EXPECT_EQ(admission.bytes(), static_cast<int64_t>(pictures[0].size()) + 2 * kPixels);
+  members["a"]->Release();
+  EXPECT_EQ(admission.bytes(), 0);
+}
+
 TEST_F(PredictionTest, RequestsUnderWayFinishOnTheVersionTheyBeganWith) {
   Serve({"a"}, 1);
   members["a"]->Hold();
@@ -288,6 +303,22 @@ TEST(AdmissionTest, TellsEachChangeOfItsBytesInOrder) {
   }
   EXPECT_EQ(told.size(), 4 + 4000);
   EXPECT_EQ(told.back(), 0);
+}
+
+TEST(AdmissionTest, OfAnAnsweredRequestOnlyTheBytesCount) {
+  RequestLimits limits;
+  limits.max_queued_bytes = 100;
+  limits.max_queued_pictures = 3;
+  Admission admission(limits);
+  auto answered = admission.Enter(3, 60);
+  (*answered)->Answered();
+  EXPECT_TRUE(admission.WaitEmpty(In({})));
+  EXPECT_THAT(admission.Enter(1, 60), StatusIs(absl::StatusCode::kUnavailable));
+  EXPECT_THAT(admission.Enter(3, 40), IsOk());
+  answered->reset();
+  EXPECT_THAT(admission.Enter(1, 60), IsOk());
+  EXPECT_TRUE(admission.WaitEmpty(In({})));
+  EXPECT_EQ(admission.bytes(), 0);
 }
 
 TEST(AdmissionTest, CountsPicturesAndClosesForGood) {

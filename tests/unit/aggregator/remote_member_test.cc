@@ -7,6 +7,7 @@
 #include <map>
 #include <thread>
 
+#include "services/aggregator/batch_split.h"
 #include "services/aggregator/trainer_choice.h"
 #include "tests/testing/status_matchers.h"
 #include "tests/unit/aggregator/fakes.h"
@@ -91,6 +92,14 @@ TEST_F(RemoteMemberTest, AsksTheTrainerThatHoldsTheBackbone) {
   EXPECT_THAT(fleet.asked, ElementsAre("t:7072"));
   EXPECT_EQ(fleet.requests[0].weights_digest(), MakeSpec("a").weights_digest());
   EXPECT_EQ(fleet.requests[0].pixels(), MakePixels(3)->bytes);
+}
+
+TEST_F(RemoteMemberTest, SaysHowOftenItCopiesThePictures) {
+  Start({});
+  const auto remote = MakeRemoteMember(MakeSpec("a"), *directory, nullptr);
+  EXPECT_EQ(SplitBatches(remote, 100)->Copies(100), 1);
+  EXPECT_EQ(SplitBatches(remote, 100)->Copies(101), 2);
+  EXPECT_EQ(SplitBatches(std::make_shared<FakeMember>(MakeSpec("a")), 100)->Copies(100), 0);
 }
 
 TEST_F(RemoteMemberTest, AsksTheNextTrainerWhenOneFails) {
