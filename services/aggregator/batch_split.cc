@@ -58,6 +58,10 @@ class SplitMember final : public Member {
       : member_(std::move(member)), max_bytes_(max_bytes) {}
 
   const v1::EnsembleMember& spec() const override { return member_->spec(); }
+  // The pieces, and the copies of these.
+  int Copies(int64_t bytes) const override {
+    return (bytes > max_bytes_ ? 1 : 0) + member_->Copies(std::min(bytes, max_bytes_));
+  }
 
   void Predict(PixelsPtr pictures, std::chrono::steady_clock::time_point deadline,
                Done done) override {

@@ -4,13 +4,17 @@ namespace atelier::aggregator {
 
 DeadlineTimer::DeadlineTimer() : thread_([this] { Run(); }) {}
 
-DeadlineTimer::~DeadlineTimer() {
+DeadlineTimer::~DeadlineTimer() { Stop(); }
+
+void DeadlineTimer::Stop() {
+  std::map<Id, std::function<void()>> dropped;  // destroyed without the lock: they may own a lot
   {
     MutexLock lock(mutex_);
     stopping_ = true;
+    dropped.swap(waiting_);
     changed_.NotifyAll();
   }
-  thread_.join();
+  if (thread_.joinable()) thread_.join();
 }
 
 DeadlineTimer::Id DeadlineTimer::Schedule(TimePoint when, std::function<void()> function) {

@@ -12,7 +12,7 @@
 
 namespace atelier::aggregator {
 
-// Thread-safe. Functions are short; what has not run at destruction never runs.
+// Thread-safe. Functions are short; what has not run at Stop never runs.
 class DeadlineTimer {
  public:
   using TimePoint = std::chrono::steady_clock::time_point;
@@ -23,13 +23,15 @@ class DeadlineTimer {
   };
 
   DeadlineTimer();
-  ~DeadlineTimer();
+  ~DeadlineTimer();  // stops
   DeadlineTimer(const DeadlineTimer&) = delete;
   DeadlineTimer& operator=(const DeadlineTimer&) = delete;
 
   Id Schedule(TimePoint when, std::function<void()> function);
   // False when it runs now or has run; does not wait for it.
   bool Cancel(const Id& id);
+  // Nothing runs any more once it returns. Idempotent; not from a function.
+  void Stop();
 
  private:
   void Run();

@@ -1,5 +1,6 @@
 #include "services/aggregator/fan_out.h"
 
+#include <atomic>
 #include <cmath>
 #include <optional>
 #include <string>
@@ -32,12 +33,15 @@ class FanOutCall : public std::enable_shared_from_this<FanOutCall> {
   using OnFailure = std::function<void(const Member&, const absl::Status&)>;
   using Done = std::function<void(absl::StatusOr<FanOutResult>)>;
 
-  FanOutCall(FanOutRequest request, DeadlineTimer& timer, OnFailure on_failure, Done done)
+  FanOutCall(FanOutRequest request, DeadlineTimer& timer, OnFailure on_failure, Done done,
+             std::function<void()> on_last)
       : request_(std::move(request)),
         timer_(timer),
         on_failure_(std::move(on_failure)),
         done_(std::move(done)),
-        answers_(request_.members.size()) {}
+        on_last_(std::move(on_last)),
+        answers_(request_.members.size()),
+        missing_(request_.members.size()) {}
 
   void Start() {
     {
@@ -45,9 +49,11 @@ class FanOutCall : public std::enable_shared_from_this<FanOutCall> {
       timer_id_ = timer_.Schedule(request_.answer_by, [self = shared_from_this()] { self->End(); });
     }
     for (size_t i = 0; i < request_.members.size(); ++i) {
-      request_.members[i]->Predict(
-          request_.pictures[i], request_.answer_by,
-          [self = shared_from_this(), i](const auto& answer) { self->Put(i, answer); });
+      request_.members[i]->Predict(request_.pictures[i], request_.answer_by,
+                                   [self = shared_from_this(), i](const auto& answer) {
+                                     self->Put(i, answer);
+                                     if (--self->missing_ == 0 && self->on_last_) self->on_last_();
+                                   });
     }
   }
 
@@ -120,9 +126,11 @@ class FanOutCall : public std::enable_shared_from_this<FanOutCall> {
   DeadlineTimer& timer_;
   const OnFailure on_failure_;
   const Done done_;
+  const std::function<void()> on_last_;
   Mutex mutex_;
   std::vector<std::optional<absl::StatusOr<ensemble::Probabilities>>> answers_
       ABSL_GUARDED_BY(mutex_);
+  std::atomic<size_t> missing_;  // members whose answer, late or not, is still to come
   DeadlineTimer::Id timer_id_ ABSL_GUARDED_BY(mutex_);
   bool ended_ ABSL_GUARDED_BY(mutex_) = false;
 };
@@ -131,8 +139,9 @@ class FanOutCall : public std::enable_shared_from_this<FanOutCall> {
 
 void FanOut(FanOutRequest request, DeadlineTimer& timer,
             std::function<void(const Member&, const absl::Status&)> on_failure,
-            std::function<void(absl::StatusOr<FanOutResult>)> done) {
-  std::make_shared<FanOutCall>(std::move(request), timer, std::move(on_failure), std::move(done))
+            std::function<void(absl::StatusOr<FanOutResult>)> done, std::function<void()> on_last) {
+  std::make_shared<FanOutCall>(std::move(request), timer, std::move(on_failure), std::move(done),
+                               std::move(on_last))
       ->Start();
 }
 

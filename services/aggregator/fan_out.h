@@ -37,9 +37,12 @@ struct FanOutRequest {
 // answer_by when at least min_members have answered. Unavailable, naming who failed and why, when
 // min_members cannot be reached any more, at answer_by at the latest. A wrong shape or a value that
 // is not finite counts as a failure. `on_failure` (may be empty) hears of members that failed even
-// when the answer is an error. `timer` outlives the call.
+// when the answer is an error. `on_last` (may be empty) is called once, after the last member's
+// answer or failure, perhaps long after `done`: until then members may hold pictures. `timer`
+// outlives the call.
 void FanOut(FanOutRequest request, DeadlineTimer& timer,
             std::function<void(const Member&, const absl::Status&)> on_failure,
-            std::function<void(absl::StatusOr<FanOutResult>)> done);
+            std::function<void(absl::StatusOr<FanOutResult>)> done,
+            std::function<void()> on_last = {});
 
 }  // namespace atelier::aggregator

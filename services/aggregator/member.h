@@ -2,6 +2,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <string>
@@ -28,6 +29,8 @@ class Member {
 
   virtual ~Member() = default;
   virtual const v1::EnsembleMember& spec() const = 0;
+  // How often a prediction of so many bytes of pictures copies them: memory beside `pictures`.
+  virtual int Copies(int64_t /*bytes*/) const { return 0; }
   // `pictures` match spec().model().image(). Never blocks. `done` is called exactly once, on any
   // thread, perhaps before Predict returns, perhaps after the deadline: who needs an answer by then
   // keeps a clock of his own. Loads the member's weights when they are not loaded yet.

@@ -32,7 +32,7 @@ class MetricsImpl final : public Metrics {
                       .Register(*registry_)),
         queue_(prometheus::BuildGauge()
                    .Name("atelier_aggregator_queue_bytes")
-                   .Help("Payload and prepared pixels of the requests in flight")
+                   .Help("Payload, prepared pixels and members' copies of these that are in memory")
                    .Register(*registry_)
                    .Add({})),
         images_(prometheus::BuildCounter()

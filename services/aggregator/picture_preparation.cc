@@ -96,6 +96,10 @@ int64_t PreparationPlan::bytes_per_picture() const {
   return bytes;
 }
 
+int64_t PreparationPlan::bytes_per_picture(size_t i) const {
+  return BytesOf(specs[spec_of_member[i]]);
+}
+
 PreparationPlan PlanPreparation(const std::vector<const v1::EnsembleMember*>& members) {
   PreparationPlan plan;
   for (const v1::EnsembleMember* member : members) {

@@ -22,6 +22,18 @@ SteadyClock::time_point AnswerBy(SteadyClock::time_point deadline) {
          std::clamp<SteadyClock::duration>(remaining / 10, milliseconds(20), milliseconds(500));
 }
 
+// Payload, prepared pixels, and what the members copy of these.
+int64_t BytesNeeded(const PredictionRequest& request, const PreparationPlan& plan) {
+  const int64_t count = request.pictures.count;
+  int64_t bytes = request.pictures.payload_bytes() + plan.bytes_per_picture() * count;
+  for (size_t i = 0; i < request.model.members.size(); ++i) {
+    const Member& member = *request.model.version->members[request.model.members[i]];
+    const int64_t own = plan.bytes_per_picture(i) * count;
+    bytes += own * member.Copies(own);
+  }
+  return bytes;
+}
+
 absl::StatusOr<Prediction> Combine(const ServedModel& model, FanOutResult result) {
   Prediction prediction;
   ATELIER_ASSIGN_OR_RETURN(prediction.probabilities, ensemble::Mean(result.answers));
@@ -141,7 +153,7 @@ class PredictionCall : public std::enable_shared_from_this<PredictionCall> {
     {
       MutexLock lock(mutex_);
       if (ended_ || !early_end_.ok()) return;
-      asking_ = true;
+      asking_ = held_ = true;
       timer_id = timer_id_;
       for (size_t i = 0; i < request_.model.members.size(); ++i) {
         fan_out.members.push_back(request_.model.version->members[request_.model.members[i]]);
@@ -158,7 +170,16 @@ class PredictionCall : public std::enable_shared_from_this<PredictionCall> {
         [self = shared_from_this()](absl::StatusOr<FanOutResult> result) {
           self->Finish(result.ok() ? Combine(self->request_.model, *std::move(result))
                                    : absl::StatusOr<Prediction>(result.status()));
-        });
+        },
+        [self = shared_from_this()] { self->LetPixelsGo(); });
+  }
+
+  // No member holds any more. Without an answer yet the ticket is left to Finish.
+  void LetPixelsGo() {
+    std::unique_ptr<Admission::Ticket> ticket;  // destroyed without the lock
+    MutexLock lock(mutex_);
+    held_ = false;
+    if (answered_) ticket = std::move(ticket_);
   }
 
   static absl::Status TooLate() {
@@ -169,16 +190,20 @@ class PredictionCall : public std::enable_shared_from_this<PredictionCall> {
 
   void Finish(absl::StatusOr<Prediction> prediction) {
     DeadlineTimer::Id timer_id;
-    std::unique_ptr<Admission::Ticket> ticket;
     {
       MutexLock lock(mutex_);
       if (std::exchange(ended_, true)) return;
       timer_id = timer_id_;
-      ticket = std::move(ticket_);
     }
     timer_.Cancel(timer_id);
-    // The ticket goes after the answer: an aggregator that drains waits for the answer, too.
     done_(std::move(prediction));
+    // The ticket goes after the answer: an aggregator that drains waits for the answer, too. Its
+    // bytes are held as long as members that hang hold pixels.
+    std::unique_ptr<Admission::Ticket> ticket;  // destroyed without the lock
+    MutexLock lock(mutex_);
+    answered_ = true;
+    if (held_) return ticket_->Answered();
+    ticket = std::move(ticket_);
   }
 
   const PredictionRequest request_;
@@ -198,7 +223,9 @@ class PredictionCall : public std::enable_shared_from_this<PredictionCall> {
   absl::Status failure_ ABSL_GUARDED_BY(mutex_);
   absl::Status early_end_ ABSL_GUARDED_BY(mutex_);  // not OK: nothing more begins
   bool asking_ ABSL_GUARDED_BY(mutex_) = false;     // members have been asked
+  bool held_ ABSL_GUARDED_BY(mutex_) = false;       // members may hold pixels
   bool ended_ ABSL_GUARDED_BY(mutex_) = false;
+  bool answered_ ABSL_GUARDED_BY(mutex_) = false;  // `done_` has returned
 };
 
 }  // namespace
@@ -250,20 +277,17 @@ void PredictionEngine::Predict(PredictionRequest request, Done done) {
     members.push_back(&request.model.version->members[i]->spec());
   }
   PreparationPlan plan = PlanPreparation(members);
-  const int64_t bytes =
-      request.pictures.payload_bytes() + plan.bytes_per_picture() * request.pictures.count;
+  const int64_t bytes = BytesNeeded(request, plan);
   auto ticket = admission_.Enter(request.pictures.count, bytes);
   if (!ticket.ok()) return done(ticket.status());
-  metrics_.SetQueueBytes(admission_.bytes());
   const uint64_t number = next_number_++;
-  auto counted = [this, bytes, number, done = std::move(done)](auto prediction) {
-    metrics_.SetQueueBytes(admission_.bytes() - bytes);  // its ticket is about to go
+  auto remembered = [this, number, done = std::move(done)](auto prediction) {
     Forget(number);
     done(std::move(prediction));
   };
   const auto call =
       std::make_shared<PredictionCall>(std::move(request), *std::move(ticket), std::move(plan),
-                                       limits_.picture, timer_, metrics_, std::move(counted));
+                                       limits_.picture, timer_, metrics_, std::move(remembered));
   const bool too_late = !Remember(number, [weak = std::weak_ptr(call)] {
     if (const auto living = weak.lock()) living->CutOff();
   });

@@ -51,7 +51,8 @@ class RegistrySource final : public VersionSource {
         registry_->ListEnsembles(ensemble.name());
     if (!list.ok()) return older;
     for (const v1::ListedEnsemble& listed : list->ensembles()) {
-      if (listed.ensemble().name() == ensemble.name() &&
+      // What was never promoted may be held back on purpose.
+      if (listed.promoted_once() && listed.ensemble().name() == ensemble.name() &&
           listed.ensemble().version() < ensemble.version()) {
         older.push_back(listed.ensemble());
       }

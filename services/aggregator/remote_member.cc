@@ -35,6 +35,8 @@ class RemoteMember final : public Member, public std::enable_shared_from_this<Re
       : spec_(spec), directory_(directory), fallback_(std::move(fallback)) {}
 
   const v1::EnsembleMember& spec() const override { return spec_; }
+  // The request that waits for its trainer.
+  int Copies(int64_t /*bytes*/) const override { return 1; }
 
   void Predict(PixelsPtr pictures, SteadyClock::time_point deadline, Done done) override {
     auto call = std::make_shared<Call>();

@@ -15,7 +15,8 @@ struct RequestLimits {
   vision::DecodeLimits picture;
   // A call without a deadline gets this one; a hanging client or member then ends by itself.
   std::chrono::milliseconds imposed_deadline{30'000};
-  // Payload plus prepared pixels of all requests in flight: half of the server's ResourceQuota.
+  // Payload, prepared pixels and the members' copies of these, of all requests in flight and of
+  // answered ones that members still hold: half of the server's ResourceQuota.
   int64_t max_queued_bytes = int64_t{256} << 20;
   // Pictures of all requests in flight; at about 10 ms of decoding each, 10 s for one thread.
   int max_queued_pictures = 1024;

@@ -49,8 +49,8 @@ class ServiceImpl final : public Service {
                    return nn::Predictor::Create(model, weights, predictor);
                  }},
         directory_(std::move(directory)),
-        admission_(options.limits),
         metrics_(Metrics::Create(options.metrics)),
+        admission_(options.limits, [this](int64_t bytes) { metrics_->SetQueueBytes(bytes); }),
         versions_(std::make_unique<VersionManager>(
             VersionManagerOptions{options.min_members, options.warm_up_timeout},
             [this](const v1::EnsembleMember& spec) { return MakeMember(spec); },
@@ -67,10 +67,11 @@ class ServiceImpl final : public Service {
     coordinator_calls_->Cancel();
     source_->Stop();
     versions_.reset();
+    decoding_.Stop();  // the last that asks members
     directory_.reset();
     loading_.Stop();
     inference_.Stop();
-    decoding_.Stop();
+    timer_.Stop();
   }
 
   std::vector<grpc::Service*> services() override { return {&oip_->service(), aggregator_.get()}; }
@@ -110,8 +111,8 @@ class ServiceImpl final : public Service {
   LocalRuntime runtime_;
   std::unique_ptr<TrainerDirectory> directory_;
   DeadlineTimer timer_;
-  Admission admission_;
   std::unique_ptr<Metrics> metrics_;
+  Admission admission_;
   std::unique_ptr<VersionManager> versions_;
   PredictionEngine engine_;
   std::unique_ptr<OipService> oip_;

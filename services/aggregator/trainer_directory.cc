@@ -25,6 +25,10 @@ TrainerDirectory::~TrainerDirectory() {
     changed_.NotifyAll();
   }
   thread_.join();
+  {
+    MutexLock lock(mutex_);
+    changed_.Wait(mutex_, [&]() ABSL_NO_THREAD_SAFETY_ANALYSIS { return lent_ == 0; });
+  }
   // Their callbacks may still come to this object; it is whole until `connections` is gone.
   connections.clear();
 }
@@ -51,7 +55,18 @@ std::shared_ptr<trainer::PredictClient> TrainerDirectory::Client(const std::stri
     connection.client = connect_(address);
     connection.last_listed = SteadyClock::now();
   }
-  return connection.client;
+  ++lent_;
+  // Never the last reference: TakeList keeps what is lent, and the destructor waits for it.
+  return {connection.client.get(),
+          [this, client = connection.client](trainer::PredictClient*) mutable {
+            TakeBack(std::move(client));
+          }};
+}
+
+void TrainerDirectory::TakeBack(std::shared_ptr<trainer::PredictClient> client) {
+  MutexLock lock(mutex_);
+  client.reset();
+  if (--lent_ == 0 && stopping_) changed_.NotifyAll();
 }
 
 void TrainerDirectory::ReportSilence(const std::string& address) {
@@ -100,7 +115,8 @@ void TrainerDirectory::TakeList(v1::ListFleetResponse fleet) {
     if (found != connections_.end()) found->second.last_listed = now;
   }
   for (auto it = connections_.begin(); it != connections_.end();) {
-    if (now - it->second.last_listed > options_.linger) {
+    const bool lent = it->second.client.use_count() > 1;  // next time, then
+    if (!lent && now - it->second.last_listed > options_.linger) {
       dropped.push_back(std::move(it->second.client));
       suspects_.erase(it->first);
       it = connections_.erase(it);

@@ -33,7 +33,8 @@ class TrainerDirectory {
       std::function<std::shared_ptr<trainer::PredictClient>(const std::string& address)>;
 
   TrainerDirectory(ListFleet list, Connect connect, const TrainerDirectoryOptions& options = {});
-  // Fails what is in flight with Cancelled.
+  // Waits for the clients lent, fails what is in flight with Cancelled and returns once none of the
+  // callbacks runs any more.
   ~TrainerDirectory();
   TrainerDirectory(const TrainerDirectory&) = delete;
   TrainerDirectory& operator=(const TrainerDirectory&) = delete;
@@ -44,8 +45,8 @@ class TrainerDirectory {
   };
   // Waits for nothing; before the first list arrived there is nobody.
   Choice Candidates(const std::string& backbone, const std::string& weights_digest);
-  // Null once the destructor has begun. Do not keep it beyond the call: the last reference must not
-  // fall on the client's own callback.
+  // Null once the destructor has begun. Lent for the call: the destructor waits until it is back,
+  // and the client itself is never destroyed by the borrower, who may be its own callback.
   std::shared_ptr<trainer::PredictClient> Client(const std::string& address);
   void ReportSilence(const std::string& address);
   void ReportAnswer(const std::string& address);
@@ -58,6 +59,7 @@ class TrainerDirectory {
     std::chrono::steady_clock::time_point last_listed;
   };
   void Poll();
+  void TakeBack(std::shared_ptr<trainer::PredictClient> client);
   void TakeList(v1::ListFleetResponse fleet);
 
   const ListFleet list_;
@@ -69,6 +71,7 @@ class TrainerDirectory {
   bool asked_ ABSL_GUARDED_BY(mutex_) = false;
   v1::ListFleetResponse fleet_ ABSL_GUARDED_BY(mutex_);
   std::map<std::string, Connection> connections_ ABSL_GUARDED_BY(mutex_);
+  int lent_ ABSL_GUARDED_BY(mutex_) = 0;
   std::map<std::string, std::chrono::steady_clock::time_point> suspects_ ABSL_GUARDED_BY(mutex_);
   std::thread thread_;  // last: it uses the others
 };

@@ -1,6 +1,8 @@
 #include "services/aggregator/version_manager.h"
 
 #include <algorithm>
+#include <deque>
+#include <iterator>
 #include <utility>
 
 #include "common/base/logging.h"
@@ -19,6 +21,21 @@ PixelsPtr GreyPicture(const v1::ImageSpec& spec) {
   pixels->channels = spec.channels() == 0 ? 3 : spec.channels();
   pixels->bytes.assign(static_cast<size_t>(spec.size()) * spec.size() * pixels->channels, '\x80');
   return pixels;
+}
+
+// What one look at a version's members says about serving it.
+enum class Verdict { kServe, kTryAgain, kRefuse };
+
+// The same for an offered version and for one to fall back to. `warm` members of at least
+// `min_members` answered; `status` is what became of the rest.
+Verdict Judge(const VersionManagerOptions& options, const absl::Status& status, int warm,
+              int min_members, int attempt) {
+  if (status.ok()) return Verdict::kServe;
+  const bool internal = absl::IsInternal(status);
+  if (!IsTransient(status) && !internal) return Verdict::kRefuse;
+  if (warm >= min_members && attempt >= options.attempts_for_the_rest) return Verdict::kServe;
+  if (internal && attempt >= options.attempts_at_internal) return Verdict::kRefuse;
+  return Verdict::kTryAgain;
 }
 
 bool SameVersion(const v1::EnsembleVersion& a, const v1::EnsembleVersion& b) {
@@ -108,33 +125,39 @@ void VersionManager::Adopt(const v1::EnsembleVersion& ensemble) {
   for (int attempt = 1;; ++attempt) {
     int warm = 0;
     const absl::Status status = WarmUp(**version, warm);
-    const bool enough = warm >= (*version)->min_members;
-    if (status.ok() ||
-        (enough && IsTransient(status) && attempt >= options_.attempts_for_the_rest)) {
-      return Swap(*std::move(version), status);
-    }
+    const Verdict verdict = Judge(options_, status, warm, (*version)->min_members, attempt);
+    if (verdict == Verdict::kServe) return Swap(*std::move(version), status);
     SetRefusal(ensemble, status);
-    if (!IsTransient(status)) return FallBack(ensemble);
+    if (verdict == Verdict::kRefuse) return FallBack(ensemble);
     if (!Backoff(wait)) return;
     wait = std::min(wait * 2, options_.max_backoff);
   }
 }
 
 void VersionManager::FallBack(const v1::EnsembleVersion& ensemble) {
-  if (Current() != nullptr || !older_) {
-    MutexLock lock(mutex_);
-    final_refusal_ = true;
-    changed_.NotifyAll();
-    return;
+  std::deque<std::shared_ptr<ServedVersion>> candidates;  // the best first
+  if (Current() == nullptr && older_) {
+    for (const v1::EnsembleVersion& older : older_(ensemble)) {
+      auto version = Build(older);
+      if (version.ok()) candidates.push_back(*std::move(version));
+    }
   }
   const absl::Status why = refusal();
-  for (const v1::EnsembleVersion& older : older_(ensemble)) {
-    auto version = Build(older);
-    int warm = 0;
-    if (version.ok() && WarmUp(**version, warm).ok()) {
-      LogWarning("serving the earlier version %s instead", VersionLabel(older));
-      return Swap(*std::move(version), why);
+  std::chrono::milliseconds wait = options_.first_backoff;
+  for (int attempt = 1; !candidates.empty(); ++attempt) {
+    for (auto it = candidates.begin(); it != candidates.end();) {
+      int warm = 0;
+      const absl::Status status = WarmUp(**it, warm);
+      const Verdict verdict = Judge(options_, status, warm, (*it)->min_members, attempt);
+      if (verdict == Verdict::kServe) {
+        LogWarning("serving the earlier version %s instead", VersionLabel((*it)->ensemble));
+        return Swap(std::move(*it), why);
+      }
+      it = verdict == Verdict::kRefuse ? candidates.erase(it) : std::next(it);
     }
+    if (candidates.empty()) break;
+    if (!Backoff(wait)) return;
+    wait = std::min(wait * 2, options_.max_backoff);
   }
   MutexLock lock(mutex_);
   final_refusal_ = true;

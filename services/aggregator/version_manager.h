@@ -19,6 +19,9 @@ struct VersionManagerOptions {
   std::chrono::milliseconds warm_up_timeout{120'000};
   // Members that are merely not there yet: once min_members are warm, wait for the rest this often.
   int attempts_for_the_rest = 3;
+  // Internal may be a device's bad moment, as long as its trainer takes to restart, or a fault for
+  // good: half a minute, then the version is refused.
+  int attempts_at_internal = 10;
   std::chrono::milliseconds first_backoff{250};
   std::chrono::milliseconds max_backoff{5'000};
 };
@@ -40,7 +43,8 @@ class VersionManager {
 
   // Serve this from now on. Never blocks; of several offers only the newest counts. When it cannot
   // be served for good (wrong, damaged), the version served stays and refusal() says why; when
-  // members are not there yet it is tried until they are or another one is offered.
+  // members are not there yet it is tried until they are or another one is offered. With nothing
+  // served the same holds for the earlier versions, tried in turn.
   void Offer(v1::EnsembleVersion ensemble);
 
   std::shared_ptr<const ServedVersion> Current() const;  // null: none yet

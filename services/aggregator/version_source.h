@@ -25,7 +25,7 @@ class VersionSource {
   virtual void Stop() = 0;
   // The bytes of a weights artifact, their digest checked. NotFound, DataLoss.
   virtual absl::StatusOr<std::string> Weights(const std::string& digest) = 0;
-  // Earlier versions of the same name, newest first.
+  // Earlier versions of the same name that were promoted once, newest first.
   virtual std::vector<v1::EnsembleVersion> Older(const v1::EnsembleVersion& ensemble) = 0;
 };
 

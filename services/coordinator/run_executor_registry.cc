@@ -1,6 +1,7 @@
 // RunExecutor's calls about ensemble versions.
 #include <algorithm>
 #include <map>
+#include <set>
 #include <utility>
 
 #include "common/base/status.h"
@@ -87,13 +88,17 @@ absl::StatusOr<v1::ListEnsemblesResponse> RunExecutor::ListEnsembles(const std::
              std::pair(a.created_unix_ms(), a.version());
     });
     std::map<std::string, int> promoted;
+    std::map<std::string, std::set<int>> promoted_once;
     for (v1::EnsembleVersion& ensemble : ensembles) {
       if (!promoted.contains(ensemble.name())) {
         ATELIER_ASSIGN_OR_RETURN(const auto current, transaction.GetPromoted(ensemble.name()));
         promoted[ensemble.name()] = current.has_value() ? current->version : 0;
+        ATELIER_ASSIGN_OR_RETURN(promoted_once[ensemble.name()],
+                                 transaction.PromotedOnce(ensemble.name()));
       }
       v1::ListedEnsemble& listed = *response.add_ensembles();
       listed.set_promoted(promoted[ensemble.name()] == ensemble.version());
+      listed.set_promoted_once(promoted_once[ensemble.name()].contains(ensemble.version()));
       *listed.mutable_ensemble() = std::move(ensemble);
     }
     return absl::OkStatus();

@@ -6,6 +6,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -71,6 +72,8 @@ class Transaction {
   };
   // "": the name promoted last. Nothing when there is none.
   virtual absl::StatusOr<std::optional<Promoted>> GetPromoted(const std::string& name) = 0;
+  // Versions of `name` that SetPromoted ever named.
+  virtual absl::StatusOr<std::set<int>> PromotedOnce(const std::string& name) = 0;
 
   // Who needs an artifact. An artifact without reference may be deleted.
   virtual absl::Status AddReference(const std::string& digest, const std::string& owner) = 0;

@@ -11,7 +11,7 @@
 namespace atelier::coordinator {
 namespace {
 
-constexpr int kSchemaVersion = 3;
+constexpr int kSchemaVersion = 4;
 constexpr int kBusyTimeoutMs = 5'000;
 
 constexpr char kSchema[] = R"sql(
@@ -32,6 +32,8 @@ CREATE TABLE ensembles(name TEXT NOT NULL, version INTEGER NOT NULL, ensemble BL
   PRIMARY KEY(name, version));
 CREATE TABLE promoted(name TEXT PRIMARY KEY, version INTEGER NOT NULL, unix_ms INTEGER NOT NULL,
   sequence INTEGER NOT NULL);
+CREATE TABLE promotions(name TEXT NOT NULL, version INTEGER NOT NULL,
+  PRIMARY KEY(name, version)) WITHOUT ROWID;
 CREATE TABLE artifact_references(digest TEXT NOT NULL, owner TEXT NOT NULL,
   PRIMARY KEY(digest, owner)) WITHOUT ROWID;
 CREATE INDEX references_by_owner ON artifact_references(owner);
@@ -47,6 +49,14 @@ ALTER TABLE checkpoints ADD COLUMN step INTEGER NOT NULL DEFAULT 0;
 
 constexpr char kSchemaFrom2To3[] = R"sql(
 CREATE TABLE starts(unix_ms INTEGER PRIMARY KEY);
+)sql";
+
+// Of the past only what is sure: a name's first version was promoted by itself.
+constexpr char kSchemaFrom3To4[] = R"sql(
+CREATE TABLE promotions(name TEXT NOT NULL, version INTEGER NOT NULL,
+  PRIMARY KEY(name, version)) WITHOUT ROWID;
+INSERT INTO promotions SELECT name, MIN(version) FROM ensembles GROUP BY name;
+INSERT OR IGNORE INTO promotions SELECT name, version FROM promoted;
 )sql";
 
 absl::Status Unreadable(std::string_view what) {
@@ -231,6 +241,9 @@ class SqliteTransaction final : public Transaction {
         "(SELECT COALESCE(MAX(sequence), 0) + 1 FROM promoted))",
         name, version, unix_ms);
     statement.exec();
+    SQLite::Statement history =
+        Prepare("INSERT OR IGNORE INTO promotions VALUES(?, ?)", name, version);
+    history.exec();
     return absl::OkStatus();
   }
 
@@ -242,6 +255,13 @@ class SqliteTransaction final : public Transaction {
     if (!query.executeStep()) return std::optional<Promoted>();
     return std::optional<Promoted>({query.getColumn(0).getString(), query.getColumn(1).getInt(),
                                     query.getColumn(2).getInt64()});
+  }
+
+  absl::StatusOr<std::set<int>> PromotedOnce(const std::string& name) override {
+    std::set<int> versions;
+    SQLite::Statement query = Prepare("SELECT version FROM promotions WHERE name = ?", name);
+    while (query.executeStep()) versions.insert(query.getColumn(0).getInt());
+    return versions;
   }
 
   absl::Status AddReference(const std::string& digest, const std::string& owner) override {
@@ -382,6 +402,7 @@ absl::StatusOr<std::unique_ptr<Store>> OpenSqliteStore(
       if (version == 0) db->exec(kSchema);
       if (version == 1) db->exec(kSchemaFrom1To2);
       if (version == 1 || version == 2) db->exec(kSchemaFrom2To3);
+      if (version >= 1 && version <= 3) db->exec(kSchemaFrom3To4);
       db->exec("PRAGMA user_version = " + std::to_string(kSchemaVersion));
       transaction.commit();
     }

@@ -8,6 +8,7 @@
 #include <deque>
 #include <map>
 #include <optional>
+#include <set>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -60,6 +61,7 @@ class Pending {
       if (found == waiting_.end()) return;  // its deadline has passed
       done = std::move(found->second.done);
       waiting_.erase(found);
+      BeginCalling();
     }
     if (response.error_code() != 0) {
       done(absl::Status(static_cast<absl::StatusCode>(response.error_code()),
@@ -67,6 +69,8 @@ class Pending {
     } else {
       done(response.probabilities());
     }
+    done = nullptr;  // what it holds goes before whoever waits for it goes on
+    EndCalling();
   }
   // Those of one stream; 0: all.
   void FailAll(int64_t stream, const absl::Status& status) {
@@ -78,11 +82,33 @@ class Pending {
         failed.push_back(std::move(entry.second.done));
         return true;
       });
+      BeginCalling();
     }
     for (PredictClient::Done& done : failed) done(status);
+    failed.clear();
+    EndCalling();
+  }
+  // Until no other thread is in a callback: whoever took one out of waiting_ calls it without the
+  // lock. A callback that destroys the client does not wait for itself.
+  void WaitForCallbacks() {
+    MutexLock lock(mutex_);
+    const auto self = std::this_thread::get_id();
+    called_.Wait(mutex_, [&]() ABSL_NO_THREAD_SAFETY_ANALYSIS {
+      return calling_.size() == calling_.count(self);
+    });
   }
 
  private:
+  // Under the lock that takes callbacks out of waiting_, and once they have run and are destroyed.
+  void BeginCalling() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    calling_.insert(std::this_thread::get_id());
+  }
+  void EndCalling() {
+    MutexLock lock(mutex_);
+    calling_.erase(calling_.find(std::this_thread::get_id()));
+    called_.NotifyAll();
+  }
+
   struct Waiting {
     int64_t stream = 0;
     SteadyTime deadline{};
@@ -108,17 +134,23 @@ class Pending {
           expired.push_back(std::move(entry.second.done));
           return true;
         });
+        BeginCalling();
       }
       for (PredictClient::Done& done : expired) {
         done(absl::DeadlineExceededError("the trainer did not answer in time"));
       }
+      expired.clear();
+      EndCalling();
     }
   }
 
   Mutex mutex_;
   CondVar changed_;
+  CondVar called_;  // its own: an answer does not wake the timer
   uint64_t next_id_ ABSL_GUARDED_BY(mutex_) = 1;
   std::map<uint64_t, Waiting> waiting_ ABSL_GUARDED_BY(mutex_);
+  // Threads that call back now; one that does so within a callback is there twice.
+  std::multiset<std::thread::id> calling_ ABSL_GUARDED_BY(mutex_);
   bool closing_ ABSL_GUARDED_BY(mutex_) = false;
   std::thread timer_;
 };
@@ -217,9 +249,12 @@ class PredictClientImpl final : public PredictClient {
   explicit PredictClientImpl(std::shared_ptr<grpc::Channel> channel)
       : stub_(v1::TrainerService::NewStub(std::move(channel))) {}
   ~PredictClientImpl() override {
-    MutexLock lock(mutex_);
-    if (stream_ != nullptr) stream_->Cancel();
+    {
+      MutexLock lock(mutex_);
+      if (stream_ != nullptr) stream_->Cancel();
+    }
     pending_->FailAll(0, absl::CancelledError("the client is closing"));
+    pending_->WaitForCallbacks();
   }
 
   void Predict(v1::PredictRequest request, SteadyTime deadline, Done done) override {

@@ -18,7 +18,9 @@ class PredictClient {
   using Done = std::function<void(absl::StatusOr<v1::Matrix>)>;
 
   static std::unique_ptr<PredictClient> Create(std::shared_ptr<grpc::Channel> channel);
-  virtual ~PredictClient() = default;  // fails what is in flight with Cancelled
+  // Fails what is in flight with Cancelled and returns once no other thread is in a callback. Of
+  // its callbacks only one that brings an answer may destroy it.
+  virtual ~PredictClient() = default;
 
   // `request.id` is set here. `done` is called exactly once, on another thread: with the answer,
   // the request's own error, DEADLINE_EXCEEDED, or, when the stream broke, ABORTED if it had

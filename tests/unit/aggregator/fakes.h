@@ -61,6 +61,8 @@ class FakeMember final : public Member {
       : spec_(std::move(spec)), row_(std::move(row)) {}
 
   const v1::EnsembleMember& spec() const override { return spec_; }
+  int Copies(int64_t /*bytes*/) const override { return copies; }
+  int copies = 0;  // set before it is asked
 
   void Predict(PixelsPtr pictures, std::chrono::steady_clock::time_point deadline,
                Done done) override {
@@ -75,13 +77,17 @@ class FakeMember final : public Member {
         return;
       }
       status = status_;
+      if (failures_ > 0 && --failures_ == 0) status_ = absl::OkStatus();
     }
     Answer(pictures->count, status, done);
   }
 
-  void Fail(absl::Status status) {
+  void Fail(absl::Status status) { FailTimes(std::move(status), 0); }
+  // So many predictions, then answers; 0: all. What was held is not counted.
+  void FailTimes(absl::Status status, int times) {
     MutexLock lock(mutex_);
     status_ = std::move(status);
+    failures_ = times;
   }
   void Hold() {
     MutexLock lock(mutex_);
@@ -127,6 +133,7 @@ class FakeMember final : public Member {
   CondVar changed_;
   bool holding_ = false;
   absl::Status status_;
+  int failures_ = 0;  // left; 0: no end
   std::vector<PixelsPtr> asked_;
   std::vector<std::chrono::steady_clock::time_point> deadlines_;
   std::vector<std::pair<int, Done>> held_;

@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 
+#include <atomic>
 #include <limits>
 
 #include "tests/testing/status_matchers.h"
@@ -36,7 +37,7 @@ class FanOutTest : public ::testing::Test {
           MutexLock lock(mutex);
           failures.push_back(member.spec().name());
         },
-        result.callback());
+        result.callback(), [this] { ++lasts; });
   }
 
   DeadlineTimer timer;
@@ -44,6 +45,7 @@ class FanOutTest : public ::testing::Test {
   Caught<absl::StatusOr<FanOutResult>> result;
   Mutex mutex;
   std::vector<std::string> failures;
+  std::atomic<int> lasts{0};
 };
 
 TEST_F(FanOutTest, AnswersAsSoonAsAllMembersHave) {
@@ -52,6 +54,7 @@ TEST_F(FanOutTest, AnswersAsSoonAsAllMembersHave) {
   EXPECT_THAT(answer.used, ElementsAre(0, 1, 2));
   EXPECT_EQ(answer.answers[1].values, (std::vector<float>{0.25F, 0.75F, 0.25F, 0.75F}));
   EXPECT_THAT(answer.failed, IsEmpty());
+  EXPECT_EQ(lasts, 1);
 }
 
 TEST_F(FanOutTest, NamesTheMemberThatFailedAndUsesTheOthers) {
@@ -90,7 +93,9 @@ TEST_F(FanOutTest, IsUnavailableAtOnceWhenTooFewCanAnswer) {
   EXPECT_THAT(result.Get(), StatusIs(absl::StatusCode::kUnavailable,
                                      AllOf(HasSubstr("at least 2 of 3"), HasSubstr("b: gone"),
                                            HasSubstr("c: does not fit"))));
+  EXPECT_EQ(lasts, 0);  // the first member has the pictures still
   members[0]->Release();
+  EXPECT_EQ(lasts, 1);
 }
 
 TEST_F(FanOutTest, IsUnavailableAtTheDeadlineWhenTooFewHaveAnswered) {

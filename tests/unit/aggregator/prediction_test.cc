@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 
 #include <atomic>
+#include <thread>
 
 #include "common/vision/resize.h"
 #include "tests/testing/status_matchers.h"
@@ -107,6 +108,21 @@ TEST_F(PredictionTest, BelowTheMinimumItIsUnavailable) {
   members["b"]->Fail(absl::UnavailableError("gone"));
   const std::vector<std::string> pictures = {Png()};
   EXPECT_THAT(Predict(Request(pictures)), StatusIs(absl::StatusCode::kUnavailable));
+}
+
+TEST_F(PredictionTest, AnAnsweredRequestHoldsItsBytesUntilTheLastMemberHasLetGo) {
+  Serve();
+  members["a"]->copies = 1;
+  members["a"]->Hold();
+  members["b"]->Fail(absl::UnavailableError("gone"));
+  members["c"]->Fail(absl::UnavailableError("gone"));
+  const std::vector<std::string> pictures = {Png()};
+  EXPECT_THAT(Predict(Request(pictures)), StatusIs(absl::StatusCode::kUnavailable));
+  EXPECT_TRUE(admission.WaitEmpty(In(kFar)));  // who drains does not wait for a hanging member
+  constexpr int64_t kPixels = 16 * 16 * 3;     // prepared once, copied by one member
+  EXPECT_EQ(admission.bytes(), static_cast<int64_t>(pictures[0].size()) + 2 * kPixels);
+  members["a"]->Release();
+  EXPECT_EQ(admission.bytes(), 0);
 }
 
 TEST_F(PredictionTest, RequestsUnderWayFinishOnTheVersionTheyBeganWith) {
@@ -268,6 +284,43 @@ TEST(AdmissionTest, RefusesWithPushbackWhenFullAndLetsADearRequestInAlone) {
   EXPECT_EQ(admission.bytes(), 0);
 }
 
+// A gauge that is set from it must not stick at an older value when two requests end at once.
+TEST(AdmissionTest, TellsEachChangeOfItsBytesInOrder) {
+  std::vector<int64_t> told;  // unguarded: it is told under the lock
+  Admission admission(RequestLimits{}, [&](int64_t bytes) { told.push_back(bytes); });
+  auto one = admission.Enter(1, 10);
+  auto two = admission.Enter(1, 5);
+  one->reset();
+  two->reset();
+  EXPECT_THAT(told, ElementsAre(10, 15, 5, 0));
+  {
+    const auto pass = [&] {
+      for (int i = 0; i < 1000; ++i) ASSERT_THAT(admission.Enter(1, 1), IsOk());
+    };
+    std::thread other(pass);
+    pass();
+    other.join();
+  }
+  EXPECT_EQ(told.size(), 4 + 4000);
+  EXPECT_EQ(told.back(), 0);
+}
+
+TEST(AdmissionTest, OfAnAnsweredRequestOnlyTheBytesCount) {
+  RequestLimits limits;
+  limits.max_queued_bytes = 100;
+  limits.max_queued_pictures = 3;
+  Admission admission(limits);
+  auto answered = admission.Enter(3, 60);
+  (*answered)->Answered();
+  EXPECT_TRUE(admission.WaitEmpty(In({})));
+  EXPECT_THAT(admission.Enter(1, 60), StatusIs(absl::StatusCode::kUnavailable));
+  EXPECT_THAT(admission.Enter(3, 40), IsOk());
+  answered->reset();
+  EXPECT_THAT(admission.Enter(1, 60), IsOk());
+  EXPECT_TRUE(admission.WaitEmpty(In({})));
+  EXPECT_EQ(admission.bytes(), 0);
+}
+
 TEST(AdmissionTest, CountsPicturesAndClosesForGood) {
   RequestLimits limits;
   limits.max_queued_pictures = 3;
@@ -297,6 +350,25 @@ TEST(DeadlineTimerTest, CallsInTheOrderOfTimeAndNotWhatWasCancelled) {
   EXPECT_TRUE(timer.Cancel(
       timer.Schedule(base + std::chrono::milliseconds(1), [&] { calls.push_back(9); })));
   EXPECT_THAT(all.Get(), ElementsAre(1, 2));
+}
+
+TEST(DeadlineTimerTest, StopWaitsForWhatRunsAndDropsTheRest) {
+  DeadlineTimer timer;
+  std::promise<void> running;
+  std::promise<void> stopped;
+  bool left_behind = false;
+  timer.Schedule(In({}), [&] {
+    running.set_value();
+    left_behind = stopped.get_future().wait_for(kSoon) == std::future_status::ready;
+  });
+  const auto dropped = std::make_shared<int>();
+  timer.Schedule(In(kFar), [dropped] {});
+  running.get_future().wait();
+  timer.Stop();
+  stopped.set_value();
+  EXPECT_FALSE(left_behind);
+  EXPECT_EQ(dropped.use_count(), 1);
+  timer.Stop();
 }
 
 }  // namespace

@@ -3,8 +3,11 @@
 #include <gmock/gmock.h>
 
 #include <deque>
+#include <future>
 #include <map>
+#include <thread>
 
+#include "services/aggregator/batch_split.h"
 #include "services/aggregator/trainer_choice.h"
 #include "tests/testing/status_matchers.h"
 #include "tests/unit/aggregator/fakes.h"
@@ -91,6 +94,14 @@ TEST_F(RemoteMemberTest, AsksTheTrainerThatHoldsTheBackbone) {
   EXPECT_EQ(fleet.requests[0].pixels(), MakePixels(3)->bytes);
 }
 
+TEST_F(RemoteMemberTest, SaysHowOftenItCopiesThePictures) {
+  Start({});
+  const auto remote = MakeRemoteMember(MakeSpec("a"), *directory, nullptr);
+  EXPECT_EQ(SplitBatches(remote, 100)->Copies(100), 1);
+  EXPECT_EQ(SplitBatches(remote, 100)->Copies(101), 2);
+  EXPECT_EQ(SplitBatches(std::make_shared<FakeMember>(MakeSpec("a")), 100)->Copies(100), 0);
+}
+
 TEST_F(RemoteMemberTest, AsksTheNextTrainerWhenOneFails) {
   Start({MakeTrainer("one"), MakeTrainer("two")});
   fleet.script["one:7072"] = fleet.script["two:7072"] = absl::UnavailableError("gone");
@@ -166,6 +177,57 @@ TEST_F(RemoteMemberTest, AsksASilentTrainerAgainWhenItIsTheOnlyOne) {
   EXPECT_THAT(Predict(), StatusIs(absl::StatusCode::kDeadlineExceeded));
   fleet.script["one:7072"] = absl::OkStatus();
   EXPECT_THAT(Predict(), IsOk());
+}
+
+// Says who destroyed it.
+class MortalClient final : public trainer::PredictClient {
+ public:
+  explicit MortalClient(std::promise<std::thread::id>& destroyed) : destroyed_(destroyed) {}
+  ~MortalClient() override { destroyed_.set_value(std::this_thread::get_id()); }
+  void Predict(v1::PredictRequest, std::chrono::steady_clock::time_point, Done) override {}
+
+ private:
+  std::promise<std::thread::id>& destroyed_;
+};
+
+// Whoever borrows a client may be in that client's own callback, which its destructor waits for.
+TEST(TrainerDirectoryTest, TheBorrowerOfAClientThatLeavesTheListDoesNotDestroyIt) {
+  Mutex mutex;
+  CondVar changed;
+  int lists = 0;
+  std::promise<std::thread::id> destroyed;
+  TrainerDirectoryOptions options;
+  options.poll = std::chrono::milliseconds(1);
+  options.linger = std::chrono::milliseconds(-1);
+  TrainerDirectory directory(
+      [&]() -> absl::StatusOr<v1::ListFleetResponse> {
+        MutexLock lock(mutex);
+        ++lists;
+        changed.NotifyAll();
+        return v1::ListFleetResponse();
+      },
+      [&](const std::string&) { return std::make_shared<MortalClient>(destroyed); }, options);
+  std::shared_ptr<trainer::PredictClient> lent = directory.Client("one:7072");
+  {
+    MutexLock lock(mutex);
+    const int before = lists;
+    changed.Wait(mutex, [&]() ABSL_NO_THREAD_SAFETY_ANALYSIS { return lists >= before + 3; });
+  }
+  lent.reset();
+  EXPECT_NE(destroyed.get_future().get(), std::this_thread::get_id());
+}
+
+TEST(TrainerDirectoryTest, WaitsForClientsThatAreLent) {
+  std::promise<std::thread::id> destroyed;
+  auto directory = std::make_unique<TrainerDirectory>(
+      [] { return absl::StatusOr<v1::ListFleetResponse>(v1::ListFleetResponse()); },
+      [&](const std::string&) { return std::make_shared<MortalClient>(destroyed); });
+  std::shared_ptr<trainer::PredictClient> lent = directory->Client("one:7072");
+  auto gone = std::async(std::launch::async, [&] { directory.reset(); });
+  EXPECT_EQ(gone.wait_for(kSoon), std::future_status::timeout);
+  lent.reset();
+  gone.get();
+  EXPECT_NE(destroyed.get_future().get(), std::this_thread::get_id());
 }
 
 TEST(ChooseTrainersTest, LeavesOutDrainingOnesAndPutsBusyOnesBehindIdleOnes) {

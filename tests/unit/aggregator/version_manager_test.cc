@@ -111,6 +111,63 @@ TEST_F(VersionManagerTest, FallsBackToAnEarlierVersionWhenTheFirstIsDamaged) {
   EXPECT_THAT(manager->refusal(), StatusIs(absl::StatusCode::kDataLoss, HasSubstr("paintings@3")));
 }
 
+VersionManager::OlderVersions Older(const std::vector<v1::EnsembleVersion>& older) {
+  return [older](const v1::EnsembleVersion&) { return older; };
+}
+
+TEST_F(VersionManagerTest, WaitsForMembersOfTheEarlierVersionThatAreNotThereYet) {
+  auto manager = Make(Older({MakeVersion({"late"}, 1)}));
+  Script("torn")->Fail(absl::DataLossError("digest"));
+  auto late = Script("late");
+  late->Fail(absl::UnavailableError("no trainer there holds it"));
+  manager->Offer(MakeVersion({"torn"}, 2));
+  late->WaitAsked(1);
+  EXPECT_EQ(manager->Current(), nullptr);
+  late->Fail(absl::OkStatus());
+  ASSERT_THAT(manager->WaitServed(In(kFar)), IsOk());
+  EXPECT_EQ(Number(*manager), 1);
+  EXPECT_THAT(manager->refusal(), StatusIs(absl::StatusCode::kDataLoss, HasSubstr("paintings@2")));
+}
+
+TEST_F(VersionManagerTest, FallsBackWithoutAMissingMemberWhenEnoughAreWarm) {
+  auto manager = Make(Older({MakeVersion({"a", "b", "gone"}, 1)}));
+  Script("torn")->Fail(absl::DataLossError("digest"));
+  Script("gone")->Fail(absl::UnavailableError("no trainer there"));
+  manager->Offer(MakeVersion({"torn"}, 2));
+  ASSERT_THAT(manager->WaitServed(In(kFar)), IsOk());
+  EXPECT_EQ(Number(*manager), 1);
+}
+
+TEST_F(VersionManagerTest, ANewerOfferEndsTheWaitForAnEarlierVersion) {
+  auto manager = Make(Older({MakeVersion({"late"}, 1)}));
+  Script("torn")->Fail(absl::DataLossError("digest"));
+  auto late = Script("late");
+  late->Fail(absl::UnavailableError("no trainer there holds it"));
+  manager->Offer(MakeVersion({"torn"}, 2));
+  late->WaitAsked(3);
+  manager->Offer(MakeVersion({"a"}, 3));
+  ASSERT_THAT(manager->WaitServed(In(kFar)), IsOk());
+  EXPECT_EQ(Number(*manager), 3);
+}
+
+TEST_F(VersionManagerTest, TriesAgainAfterADevicesBadMoment) {
+  auto manager = Make();
+  Script("sick")->FailTimes(absl::InternalError("CUDA error: unspecified launch failure"), 2);
+  manager->Offer(MakeVersion({"sick"}));
+  ASSERT_THAT(manager->WaitServed(In(kFar)), IsOk());
+}
+
+TEST_F(VersionManagerTest, RefusesAVersionThatStaysInternalAndFallsBack) {
+  auto manager = Make(Older({MakeVersion({"good"}, 1)}));
+  auto broken = Script("broken");
+  broken->Fail(absl::InternalError("LibTorch failed to predict"));
+  manager->Offer(MakeVersion({"broken"}, 2));
+  ASSERT_THAT(manager->WaitServed(In(kFar)), IsOk());
+  EXPECT_EQ(Number(*manager), 1);
+  EXPECT_EQ(broken->asked().size(), VersionManagerOptions().attempts_at_internal);
+  EXPECT_THAT(manager->refusal(), StatusIs(absl::StatusCode::kInternal));
+}
+
 TEST_F(VersionManagerTest, WaitsForMembersThatAreNotThereYet) {
   auto manager = Make();
   auto late = Script("late");

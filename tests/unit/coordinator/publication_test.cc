@@ -43,6 +43,7 @@ TEST_F(PublicationTest, TheFirstVersionIsPromotedByItselfALaterOneOnlyWhenAskedF
   EXPECT_EQ(executor_->GetPromoted("birds")->ensemble().version(), 1);
   EXPECT_EQ(Train(plan, losses).ensemble().version(), 2);
   EXPECT_EQ(executor_->GetPromoted("birds")->ensemble().version(), 1);
+  EXPECT_FALSE(executor_->ListEnsembles("birds")->ensembles(0).promoted_once());
   plan.set_promote(true);
   EXPECT_EQ(Train(plan, losses).ensemble().version(), 3);
   EXPECT_EQ(executor_->GetPromoted("birds")->ensemble().version(), 3);
@@ -65,6 +66,8 @@ TEST_F(PublicationTest, PromotingAnOlderVersionRollsBack) {
   EXPECT_EQ(listed.ensembles(0).ensemble().version(), 2);
   EXPECT_FALSE(listed.ensembles(0).promoted());
   EXPECT_TRUE(listed.ensembles(1).promoted());
+  EXPECT_TRUE(listed.ensembles(0).promoted_once());
+  EXPECT_TRUE(listed.ensembles(1).promoted_once());
 
   request.set_request_id(NewId());
   request.set_version(7);

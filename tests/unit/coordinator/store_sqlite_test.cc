@@ -226,6 +226,21 @@ TEST_F(SqliteStoreTest, TheNamePromotedLastIsTheDefault) {
   EXPECT_FALSE(none.has_value());
 }
 
+TEST_F(SqliteStoreTest, PromotionsAreRememberedAfterTheNextOnes) {
+  ASSERT_THAT(Do([&](Transaction& t) -> absl::Status {
+                EXPECT_THAT(t.SetPromoted("a", 1, 1), IsOk());
+                EXPECT_THAT(t.SetPromoted("a", 3, 2), IsOk());
+                EXPECT_THAT(t.SetPromoted("b", 2, 3), IsOk());
+                return t.SetPromoted("a", 1, 4);
+              }),
+              IsOk());
+  Open();
+  ASSERT_OK_AND_ASSIGN(const auto a, Ask([](Transaction& t) { return t.PromotedOnce("a"); }));
+  EXPECT_THAT(a, ElementsAre(1, 3));
+  ASSERT_OK_AND_ASSIGN(const auto none, Ask([](Transaction& t) { return t.PromotedOnce("c"); }));
+  EXPECT_THAT(none, IsEmpty());
+}
+
 TEST_F(SqliteStoreTest, AnArtifactIsNeededUntilItsLastOwnerLetsGo) {
   const auto needed = [&] { return *Ask([](Transaction& t) { return t.IsReferenced("d"); }); };
   ASSERT_THAT(Do([&](Transaction& t) -> absl::Status {
@@ -257,6 +272,7 @@ TEST_F(SqliteStoreTest, StateOfSchema1IsBroughtUpToDate) {
     db.exec("ALTER TABLE checkpoints DROP COLUMN step");
     db.exec("INSERT INTO checkpoints VALUES('r', 'a', 'train', 1, 'c1', '')");
     db.exec("DROP TABLE starts");
+    db.exec("DROP TABLE promotions");
     db.exec("PRAGMA user_version = 1");
   }
   Open();
@@ -273,6 +289,7 @@ TEST_F(SqliteStoreTest, StateOfSchema2IsBroughtUpToDate) {
     SQLite::Database db(file_.string(), SQLite::OPEN_READWRITE);
     db.exec("INSERT INTO checkpoints VALUES('r', 'a', 'train', 1, 'c1', '', 3, 4)");
     db.exec("DROP TABLE starts");
+    db.exec("DROP TABLE promotions");
     db.exec("PRAGMA user_version = 2");
   }
   Open();
@@ -281,6 +298,28 @@ TEST_F(SqliteStoreTest, StateOfSchema2IsBroughtUpToDate) {
   ASSERT_EQ(rows.size(), 1U);
   EXPECT_EQ(rows[0].cursor.step(), 4);
   EXPECT_THAT(Do([](Transaction& t) { return t.AddStart(1); }), IsOk());
+}
+
+TEST_F(SqliteStoreTest, StateOfSchema3IsBroughtUpToDate) {
+  ASSERT_THAT(Do([&](Transaction& t) -> absl::Status {
+                for (const int version : {1, 2, 3}) {
+                  EXPECT_THAT(t.PutEnsemble(MakeEnsemble("birds", version)), IsOk());
+                }
+                return t.SetPromoted("birds", 3, 5);
+              }),
+              IsOk());
+  store_.reset();
+  {
+    SQLite::Database db(file_.string(), SQLite::OPEN_READWRITE);
+    db.exec("DROP TABLE promotions");
+    db.exec("PRAGMA user_version = 3");
+  }
+  Open();
+  // The first of a name was promoted by itself; nothing is known of the second.
+  ASSERT_OK_AND_ASSIGN(const auto once,
+                       Ask([](Transaction& t) { return t.PromotedOnce("birds"); }));
+  EXPECT_THAT(once, ElementsAre(1, 3));
+  EXPECT_THAT(Do([](Transaction& t) { return t.SetPromoted("birds", 2, 6); }), IsOk());
 }
 
 TEST_F(SqliteStoreTest, StartsAreRemembered) {

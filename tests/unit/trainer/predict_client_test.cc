@@ -114,5 +114,74 @@ TEST(PredictClient, TellsAStreamThatBrokeFromOneThatNeverAnswered) {
   EXPECT_THAT(SecondOf(at_once), StatusIs(absl::StatusCode::kUnavailable));
 }
 
+// Answers the first request only, and reads on.
+class HalfDeafTrainer final : public v1::TrainerService::Service {
+ public:
+  grpc::Status PredictStream(
+      grpc::ServerContext*,
+      grpc::ServerReaderWriter<v1::PredictResponse, v1::PredictRequest>* stream) override {
+    v1::PredictRequest request;
+    for (bool first = true; stream->Read(&request); first = false) {
+      v1::PredictResponse response;
+      response.set_id(request.id());
+      if (first) stream->Write(response);
+    }
+    return grpc::Status::OK;
+  }
+};
+
+class PredictClientEnd : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    ASSERT_OK_AND_ASSIGN(server, rpc::RpcServer::Start({}, {&trainer}));
+    client = PredictClient::Create(
+        rpc::MakeTcpChannelFactory()->Connect("127.0.0.1:" + std::to_string(server->port())));
+  }
+  static SteadyClock::time_point InTime() { return SteadyClock::now() + std::chrono::seconds(30); }
+
+  HalfDeafTrainer trainer;
+  std::unique_ptr<rpc::RpcServer> server;
+  std::unique_ptr<PredictClient> client;
+};
+
+// What a callback uses is often freed right after the client.
+TEST_F(PredictClientEnd, WaitsForACallbackUnderWay) {
+  std::promise<void> called;
+  std::promise<void> closing;
+  std::promise<void> gone;
+  std::promise<void> ended;
+  bool outlived = false;
+  client->Predict({}, InTime(), [&](const auto&) {
+    called.set_value();
+    closing.get_future().wait();
+    outlived = gone.get_future().wait_for(std::chrono::milliseconds(200)) ==
+               std::future_status::ready;
+    ended.set_value();
+  });
+  called.get_future().wait();
+  absl::Status second;
+  client->Predict({}, InTime(), [&](const auto& matrix) {
+    second = matrix.status();
+    closing.set_value();
+  });
+  client.reset();
+  gone.set_value();
+  ended.get_future().wait();
+  EXPECT_FALSE(outlived);
+  EXPECT_THAT(second, StatusIs(absl::StatusCode::kCancelled));
+}
+
+TEST_F(PredictClientEnd, DoesNotWaitForTheCallbackThatBringsIt) {
+  std::promise<void> asked;
+  std::promise<void> destroyed;
+  client->Predict({}, InTime(), [&](const auto&) {
+    asked.get_future().wait();
+    client.reset();
+    destroyed.set_value();
+  });
+  asked.set_value();
+  destroyed.get_future().wait();
+}
+
 }  // namespace
 }  // namespace atelier::trainer
