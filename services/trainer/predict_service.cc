@@ -1,11 +1,13 @@
 #include "services/trainer/predict_service.h"
 
 #include <deque>
+#include <future>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "common/base/status.h"
 #include "common/concurrency/mutex.h"
+#include "common/rpc/status.h"
 
 namespace atelier::trainer {
 namespace {
@@ -14,6 +16,18 @@ constexpr int kMaxPictures = 64;
 // Requests of one stream that were read and not yet answered: beyond it flow control holds the
 // client.
 constexpr int kMaxInFlight = 8;
+
+absl::Status Busy() {
+  return absl::UnavailableError("the trainer is busy or shutting down; send again");
+}
+
+v1::PredictResponse Refusal(uint64_t id, const absl::Status& status) {
+  v1::PredictResponse response;
+  response.set_id(id);
+  response.set_error_code(static_cast<int>(status.code()));
+  response.set_error_message(std::string(status.message()));
+  return response;
+}
 
 class PredictReactor final
     : public grpc::ServerBidiReactor<v1::PredictRequest, v1::PredictResponse> {
@@ -29,19 +43,24 @@ class PredictReactor final
       return MaybeFinish();
     }
     ++in_flight_;
-    auto request = std::make_shared<v1::PredictRequest>(std::move(incoming_));
+    auto job = std::make_shared<PredictJob>();
+    job->request = std::move(incoming_);
     incoming_.Clear();
-    const bool accepted = service_.inference().Submit([this, request] {
-      v1::PredictResponse response = service_.Answer(*request);
-      MutexLock answer_lock(mutex_);
-      outgoing_.push_back(std::move(response));
+    if (const absl::Status status = service_.Check(job->request); !status.ok()) {
+      outgoing_.push_back(Refusal(job->request.id(), status));
       WriteNext();
-    });
-    if (!accepted) {
-      --in_flight_;
-      read_closed_ = true;
-      refused_ = true;
-      return MaybeFinish();
+    } else {
+      job->done = [this](v1::PredictResponse response) {
+        MutexLock answer_lock(mutex_);
+        outgoing_.push_back(std::move(response));
+        WriteNext();
+      };
+      if (!service_.Submit(job)) {
+        --in_flight_;
+        read_closed_ = true;
+        refused_ = true;
+        return MaybeFinish();
+      }
     }
     if (in_flight_ < kMaxInFlight) {
       StartRead(&incoming_);
@@ -91,9 +110,7 @@ class PredictReactor final
   void MaybeFinish() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     if (!read_closed_ || in_flight_ > 0 || finished_) return;
     finished_ = true;
-    Finish(refused_ ? grpc::Status(grpc::StatusCode::UNAVAILABLE,
-                                   "the trainer is busy or shutting down; send again")
-                    : grpc::Status::OK);
+    Finish(refused_ ? rpc::ToGrpcStatus(Busy()) : grpc::Status::OK);
   }
 
   PredictServiceImpl& service_;
@@ -116,13 +133,50 @@ grpc::ServerBidiReactor<v1::PredictRequest, v1::PredictResponse>* PredictService
   return new PredictReactor(*this);
 }
 
-absl::StatusOr<v1::Matrix> PredictServiceImpl::Predict(const v1::PredictRequest& request) {
+absl::Status PredictServiceImpl::Check(const v1::PredictRequest& request) const {
   if (request.size() < 0 || request.size() > kMaxPictures) {
     return absl::ResourceExhaustedError(
         absl::StrCat(request.size(), " pictures; a request has 0..", kMaxPictures));
   }
-  ATELIER_ASSIGN_OR_RETURN(const auto predictor,
-                           cache_.Get(request.model(), request.weights_digest()));
+  return cache_.CheckHeld(request.model());
+}
+
+std::shared_ptr<nn::Predictor> PredictServiceImpl::Find(const PredictJob& job) {
+  return cache_.Find(job.request.model(), job.request.weights_digest());
+}
+
+bool PredictServiceImpl::Submit(const std::shared_ptr<PredictJob>& job) {
+  if (Find(*job) == nullptr) return SubmitLoad(job);
+  return inference_.Submit([this, job] {
+    // Looked up again: a job that waits keeps no member from being evicted.
+    if (const auto predictor = Find(*job); predictor != nullptr) return Answer(*job, predictor);
+    if (!SubmitLoad(job)) Answer(*job, Busy());
+  });
+}
+
+bool PredictServiceImpl::SubmitLoad(const std::shared_ptr<PredictJob>& job) {
+  return loading_.Submit([this, job] { Load(job); });
+}
+
+void PredictServiceImpl::Load(const std::shared_ptr<PredictJob>& job) {
+  const bool missing = Find(*job) == nullptr;
+  const LoadedPredictor predictor = cache_.Get(job->request.model(), job->request.weights_digest());
+  if (!predictor.ok() || job->request.size() == 0) return Answer(*job, predictor);
+  // The job takes its member along, so that it comes to an end whatever is loaded meanwhile.
+  const auto begun = std::make_shared<std::promise<void>>();
+  const bool accepted = inference_.Submit([this, job, begun, predictor] {
+    begun->set_value();
+    Answer(*job, predictor);
+  });
+  if (!accepted) return Answer(*job, Busy());
+  // By then every job that took along what was evicted for this member has ended. Without that,
+  // loads that are faster than forwards would hold more members than the cache may.
+  if (missing) begun->get_future().wait();
+}
+
+absl::StatusOr<v1::Matrix> PredictServiceImpl::Predict(const v1::PredictRequest& request,
+                                                       const LoadedPredictor& predictor) {
+  if (!predictor.ok()) return predictor.status();
   if (request.size() == 0) {
     if (!request.pixels().empty()) {
       return absl::InvalidArgumentError(
@@ -133,20 +187,16 @@ absl::StatusOr<v1::Matrix> PredictServiceImpl::Predict(const v1::PredictRequest&
     return none;
   }
   predictions_ += request.size();
-  return predictor->Predict(request.pixels(), request.size());
+  return (*predictor)->Predict(request.pixels(), request.size());
 }
 
-v1::PredictResponse PredictServiceImpl::Answer(const v1::PredictRequest& request) {
+void PredictServiceImpl::Answer(PredictJob& job, const LoadedPredictor& predictor) {
+  auto matrix = Predict(job.request, predictor);
+  if (!matrix.ok()) return job.done(Refusal(job.request.id(), matrix.status()));
   v1::PredictResponse response;
-  response.set_id(request.id());
-  auto matrix = Predict(request);
-  if (matrix.ok()) {
-    *response.mutable_probabilities() = *std::move(matrix);
-  } else {
-    response.set_error_code(static_cast<int>(matrix.status().code()));
-    response.set_error_message(std::string(matrix.status().message()));
-  }
-  return response;
+  response.set_id(job.request.id());
+  *response.mutable_probabilities() = *std::move(matrix);
+  job.done(std::move(response));
 }
 
 }  // namespace atelier::trainer

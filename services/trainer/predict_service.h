@@ -2,6 +2,8 @@
 #pragma once
 
 #include <atomic>
+#include <functional>
+#include <memory>
 
 #include "atelier/v1/trainer_service.grpc.pb.h"
 #include "common/concurrency/worker_pool.h"
@@ -9,25 +11,42 @@
 
 namespace atelier::trainer {
 
-// Thread-safe. Forwards run on `inference` (one thread, so that answers keep the requests' order).
+// A request on its way to its answer.
+struct PredictJob {
+  v1::PredictRequest request;
+  std::function<void(v1::PredictResponse)> done;  // once; on a thread of one of the pools
+};
+
+// Thread-safe. Forwards run on `inference` (one thread). Members that are missing are fetched and
+// built on `loading` (one thread): a download stops nobody whose member is there.
 class PredictServiceImpl final : public v1::TrainerService::CallbackService {
  public:
-  PredictServiceImpl(PredictorCache& cache, WorkerPool& inference)
-      : cache_(cache), inference_(inference) {}
+  // `loading` must be stopped before `inference`, for which its jobs may wait.
+  PredictServiceImpl(PredictorCache& cache, WorkerPool& inference, WorkerPool& loading)
+      : cache_(cache), inference_(inference), loading_(loading) {}
 
   grpc::ServerBidiReactor<v1::PredictRequest, v1::PredictResponse>* PredictStream(
       grpc::CallbackServerContext* context) override;
 
   int64_t predictions() const { return predictions_; }
-  // On the inference thread.
-  v1::PredictResponse Answer(const v1::PredictRequest& request);
-  WorkerPool& inference() { return inference_; }
+  // What can be said of a request without its member.
+  absl::Status Check(const v1::PredictRequest& request) const;
+  // Never blocks. False: too much waits, or this is shutting down; nobody calls `done`.
+  bool Submit(const std::shared_ptr<PredictJob>& job);
 
  private:
-  absl::StatusOr<v1::Matrix> Predict(const v1::PredictRequest& request);
+  using LoadedPredictor = absl::StatusOr<std::shared_ptr<nn::Predictor>>;
+
+  std::shared_ptr<nn::Predictor> Find(const PredictJob& job);
+  bool SubmitLoad(const std::shared_ptr<PredictJob>& job);
+  void Load(const std::shared_ptr<PredictJob>& job);
+  void Answer(PredictJob& job, const LoadedPredictor& predictor);
+  absl::StatusOr<v1::Matrix> Predict(const v1::PredictRequest& request,
+                                     const LoadedPredictor& predictor);
 
   PredictorCache& cache_;
   WorkerPool& inference_;
+  WorkerPool& loading_;
   std::atomic<int64_t> predictions_{0};
 };
 

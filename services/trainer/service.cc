@@ -43,8 +43,11 @@ class TrainerServerImpl final : public TrainerServer {
     cache_ = std::make_unique<PredictorCache>(
         cache_options, [this](const std::string& digest) { return registry_->GetBytes(digest); });
     inference_ = std::make_unique<WorkerPool>(1);
-    inference_->Submit([threads = options_.threads] { nn::SetThreads(threads); });
-    service_ = std::make_unique<PredictServiceImpl>(*cache_, *inference_);
+    loading_ = std::make_unique<WorkerPool>(1);
+    for (WorkerPool* pool : {inference_.get(), loading_.get()}) {
+      pool->Submit([threads = options_.threads] { nn::SetThreads(threads); });
+    }
+    service_ = std::make_unique<PredictServiceImpl>(*cache_, *inference_, *loading_);
     if (!options_.server.in_process_only) {
       options_.server.metrics = std::make_shared<Metrics>(*service_);
     }
@@ -61,6 +64,7 @@ class TrainerServerImpl final : public TrainerServer {
     server_->SetServing(false);
     if (session_ != nullptr) session_->Drain();
     server_->Shutdown(grace);
+    loading_->Stop();  // its jobs may wait for the inference thread
     inference_->Stop();
   }
 
@@ -114,6 +118,7 @@ class TrainerServerImpl final : public TrainerServer {
   std::unique_ptr<coordinator::RegistryClient> registry_;
   std::unique_ptr<PredictorCache> cache_;
   std::unique_ptr<WorkerPool> inference_;
+  std::unique_ptr<WorkerPool> loading_;
   std::unique_ptr<PredictServiceImpl> service_;
   std::unique_ptr<rpc::RpcServer> server_;
   std::unique_ptr<TaskRunner> runner_;
