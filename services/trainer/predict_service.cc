@@ -29,44 +29,37 @@ v1::PredictResponse Refusal(uint64_t id, const absl::Status& status) {
   return response;
 }
 
+// Whether `bytes` are `n` pictures. No product here leaves an int64, whatever the request says: a
+// message has less than 2^31 bytes, n is at most 64.
+bool ArePictures(int64_t bytes, int64_t n, const v1::ImageSpec& image) {
+  const int64_t side = image.size();
+  const int64_t channels = image.channels() == 0 ? 3 : image.channels();
+  if (side < 1 || channels < 1 || side * side > bytes) return false;
+  const int64_t picture = side * side * channels;
+  return picture <= bytes && n * picture == bytes;
+}
+
 class PredictReactor final
-    : public grpc::ServerBidiReactor<v1::PredictRequest, v1::PredictResponse> {
+    : public grpc::ServerBidiReactor<v1::PredictRequest, v1::PredictResponse>,
+      public ByteBudget::Reader {
  public:
   explicit PredictReactor(PredictServiceImpl& service) : service_(service) {
-    StartRead(&incoming_);
+    MutexLock lock(mutex_);
+    ReadNext();
   }
 
   void OnReadDone(bool ok) override {
-    MutexLock lock(mutex_);
-    if (!ok) {
-      read_closed_ = true;
-      return MaybeFinish();
-    }
-    ++in_flight_;
-    auto job = std::make_shared<PredictJob>();
-    job->request = std::move(incoming_);
-    incoming_.Clear();
-    if (const absl::Status status = service_.Check(job->request); !status.ok()) {
-      outgoing_.push_back(Refusal(job->request.id(), status));
-      WriteNext();
-    } else {
-      job->done = [this](v1::PredictResponse response) {
-        MutexLock answer_lock(mutex_);
-        outgoing_.push_back(std::move(response));
-        WriteNext();
-      };
-      if (!service_.Submit(job)) {
-        --in_flight_;
+    int64_t unused = 0;
+    {
+      MutexLock lock(mutex_);
+      if (!ok) {
         read_closed_ = true;
-        refused_ = true;
         return MaybeFinish();
       }
+      unused = TakeIn();
     }
-    if (in_flight_ < kMaxInFlight) {
-      StartRead(&incoming_);
-    } else {
-      read_paused_ = true;
-    }
+    // Not under the lock: it goes on with other streams.
+    if (unused > 0) service_.budget().Release(unused);
   }
 
   void OnWriteDone(bool ok) override {
@@ -74,14 +67,22 @@ class PredictReactor final
     writing_ = false;
     outgoing_.pop_front();
     --in_flight_;
-    if (!ok) broken_ = true;
-    if (read_paused_ && !broken_) {
-      read_paused_ = false;
-      StartRead(&incoming_);
-    } else if (read_paused_) {
-      read_paused_ = false;
-      read_closed_ = true;
-    }
+    if (!ok) Break();
+    if (std::exchange(read_paused_, false)) ReadNext();
+    WriteNext();
+    MaybeFinish();
+  }
+
+  void OnRoom() override {
+    MutexLock lock(mutex_);
+    waits_for_room_ = false;
+    ReadNext();
+  }
+
+  // Without it a stream that waits for room would not notice that its client has gone.
+  void OnCancel() override {
+    MutexLock lock(mutex_);
+    Break();
     WriteNext();
     MaybeFinish();
   }
@@ -95,6 +96,58 @@ class PredictReactor final
   }
 
  private:
+  // What was read. Returns the bytes that were taken from the budget for nothing.
+  int64_t TakeIn() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    ++in_flight_;
+    auto job = std::make_shared<PredictJob>();
+    job->request = std::move(incoming_);
+    incoming_.Clear();
+    if (const absl::Status status = service_.Check(job->request); !status.ok()) {
+      outgoing_.push_back(Refusal(job->request.id(), status));
+      ReadNext();
+      WriteNext();
+      return 0;
+    }
+    const auto bytes = static_cast<int64_t>(job->request.SpaceUsedLong());
+    job->bytes = bytes;
+    job->done = [this](v1::PredictResponse response) {
+      MutexLock lock(mutex_);
+      outgoing_.push_back(std::move(response));
+      WriteNext();
+    };
+    service_.budget().Take(bytes);
+    if (service_.Submit(job)) {
+      ReadNext();
+      return 0;
+    }
+    --in_flight_;
+    read_closed_ = true;
+    refused_ = true;
+    MaybeFinish();
+    return bytes;
+  }
+  // No read is under way. The next one is started here, by OnWriteDone or by OnRoom.
+  void ReadNext() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    if (broken_) {
+      read_closed_ = true;
+      MaybeFinish();
+    } else if (in_flight_ >= kMaxInFlight) {
+      read_paused_ = true;
+    } else if (!service_.budget().HasRoomOrWait(*this)) {
+      waits_for_room_ = true;
+    } else {
+      StartRead(&incoming_);
+    }
+  }
+  // The client is gone: a read under way ends by itself, one that waits is not started.
+  void Break() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    broken_ = true;
+    if (waits_for_room_ && service_.budget().Leave(*this)) {
+      waits_for_room_ = false;
+      read_closed_ = true;
+    }
+    if (std::exchange(read_paused_, false)) read_closed_ = true;
+  }
   void WriteNext() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     if (writing_) return;
     if (broken_) {
@@ -106,9 +159,9 @@ class PredictReactor final
     writing_ = true;
     StartWrite(&outgoing_.front());
   }
-  // The jobs in flight hold `this`: the stream ends after the last of them.
+  // The jobs in flight hold `this`, and so does the budget: the stream ends after the last of them.
   void MaybeFinish() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    if (!read_closed_ || in_flight_ > 0 || finished_) return;
+    if (!read_closed_ || in_flight_ > 0 || waits_for_room_ || finished_) return;
     finished_ = true;
     Finish(refused_ ? rpc::ToGrpcStatus(Busy()) : grpc::Status::OK);
   }
@@ -120,7 +173,8 @@ class PredictReactor final
   int in_flight_ ABSL_GUARDED_BY(mutex_) = 0;
   bool writing_ ABSL_GUARDED_BY(mutex_) = false;
   bool read_closed_ ABSL_GUARDED_BY(mutex_) = false;
-  bool read_paused_ ABSL_GUARDED_BY(mutex_) = false;
+  bool read_paused_ ABSL_GUARDED_BY(mutex_) = false;     // until an answer is written
+  bool waits_for_room_ ABSL_GUARDED_BY(mutex_) = false;  // until OnRoom
   bool broken_ ABSL_GUARDED_BY(mutex_) = false;
   bool refused_ ABSL_GUARDED_BY(mutex_) = false;
   bool finished_ ABSL_GUARDED_BY(mutex_) = false;
@@ -138,7 +192,15 @@ absl::Status PredictServiceImpl::Check(const v1::PredictRequest& request) const 
     return absl::ResourceExhaustedError(
         absl::StrCat(request.size(), " pictures; a request has 0..", kMaxPictures));
   }
-  return cache_.CheckHeld(request.model());
+  ATELIER_RETURN_IF_ERROR(cache_.CheckHeld(request.model()));
+  const auto bytes = static_cast<int64_t>(request.pixels().size());
+  const v1::ImageSpec& image = request.model().image();
+  if (request.size() == 0 ? bytes == 0 : ArePictures(bytes, request.size(), image)) {
+    return absl::OkStatus();
+  }
+  return absl::InvalidArgumentError(absl::StrCat("pixels has ", bytes, " bytes for ",
+                                                 request.size(), " pictures of size ", image.size(),
+                                                 " and ", image.channels(), " channels"));
 }
 
 std::shared_ptr<nn::Predictor> PredictServiceImpl::Find(const PredictJob& job) {
@@ -178,10 +240,6 @@ absl::StatusOr<v1::Matrix> PredictServiceImpl::Predict(const v1::PredictRequest&
                                                        const LoadedPredictor& predictor) {
   if (!predictor.ok()) return predictor.status();
   if (request.size() == 0) {
-    if (!request.pixels().empty()) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("pixels has ", request.pixels().size(), " bytes for 0 pictures"));
-    }
     v1::Matrix none;
     none.set_columns(request.model().classes());
     return none;
@@ -192,9 +250,12 @@ absl::StatusOr<v1::Matrix> PredictServiceImpl::Predict(const v1::PredictRequest&
 
 void PredictServiceImpl::Answer(PredictJob& job, const LoadedPredictor& predictor) {
   auto matrix = Predict(job.request, predictor);
-  if (!matrix.ok()) return job.done(Refusal(job.request.id(), matrix.status()));
+  const uint64_t id = job.request.id();
+  job.request = v1::PredictRequest();
+  budget_.Release(job.bytes);
+  if (!matrix.ok()) return job.done(Refusal(id, matrix.status()));
   v1::PredictResponse response;
-  response.set_id(job.request.id());
+  response.set_id(id);
   *response.mutable_probabilities() = *std::move(matrix);
   job.done(std::move(response));
 }

@@ -7,13 +7,19 @@
 
 #include "atelier/v1/trainer_service.grpc.pb.h"
 #include "common/concurrency/worker_pool.h"
+#include "services/trainer/byte_budget.h"
 #include "services/trainer/predictor_cache.h"
 
 namespace atelier::trainer {
 
+// Of requests that were read and not yet answered, of all streams together: gRPC's own quota does
+// not count a message any more once it is parsed. Room for 32 of the largest.
+inline constexpr int64_t kMaxWaitingBytes = int64_t{512} << 20;
+
 // A request on its way to its answer.
 struct PredictJob {
   v1::PredictRequest request;
+  int64_t bytes = 0;                              // of `request`; taken from the budget
   std::function<void(v1::PredictResponse)> done;  // once; on a thread of one of the pools
 };
 
@@ -22,16 +28,19 @@ struct PredictJob {
 class PredictServiceImpl final : public v1::TrainerService::CallbackService {
  public:
   // `loading` must be stopped before `inference`, for which its jobs may wait.
-  PredictServiceImpl(PredictorCache& cache, WorkerPool& inference, WorkerPool& loading)
-      : cache_(cache), inference_(inference), loading_(loading) {}
+  PredictServiceImpl(PredictorCache& cache, WorkerPool& inference, WorkerPool& loading,
+                     int64_t max_waiting_bytes = kMaxWaitingBytes)
+      : cache_(cache), inference_(inference), loading_(loading), budget_(max_waiting_bytes) {}
 
   grpc::ServerBidiReactor<v1::PredictRequest, v1::PredictResponse>* PredictStream(
       grpc::CallbackServerContext* context) override;
 
   int64_t predictions() const { return predictions_; }
+  ByteBudget& budget() { return budget_; }
   // What can be said of a request without its member.
   absl::Status Check(const v1::PredictRequest& request) const;
-  // Never blocks. False: too much waits, or this is shutting down; nobody calls `done`.
+  // Never blocks. The request is gone, and its bytes are given back, before `done` is called.
+  // False: too much waits, or this is shutting down; neither happens.
   bool Submit(const std::shared_ptr<PredictJob>& job);
 
  private:
@@ -47,6 +56,7 @@ class PredictServiceImpl final : public v1::TrainerService::CallbackService {
   PredictorCache& cache_;
   WorkerPool& inference_;
   WorkerPool& loading_;
+  ByteBudget budget_;
   std::atomic<int64_t> predictions_{0};
 };
 

@@ -67,6 +67,9 @@ class SlowRegistry {
 
 class TrainerPredictStreamTest : public ::testing::Test {
  protected:
+  explicit TrainerPredictStreamTest(int64_t max_waiting_bytes = kMaxWaitingBytes)
+      : service_(cache_, inference_, loading_, max_waiting_bytes) {}
+
   void SetUp() override {
     for (auto* member : {&one_, &other_}) {
       const uint64_t seed = member == &one_ ? 1 : 2;
@@ -121,7 +124,7 @@ class TrainerPredictStreamTest : public ::testing::Test {
                         [this](const std::string& digest) { return registry_.Get(digest); }};
   WorkerPool inference_{1};
   WorkerPool loading_{1};
-  PredictServiceImpl service_{cache_, inference_, loading_};
+  PredictServiceImpl service_;
   std::unique_ptr<rpc::RpcServer> server_;
   std::shared_ptr<rpc::InProcessChannels> channels_ = rpc::MakeInProcessChannels();
   std::unique_ptr<PredictClient> client_;
@@ -179,6 +182,56 @@ TEST_F(TrainerPredictStreamTest, AMemberEvictedWhileItsRequestWaitsIsLoadedAgain
   go_on.set_value();
   EXPECT_EQ(answer->get_future().get().error_code(), 0);
   EXPECT_EQ(registry_.Downloads(Digest(one_)), 2);
+}
+
+// One client's request fills the room that there is, and waits for its download.
+class TrainerPredictRoomTest : public TrainerPredictStreamTest {
+ protected:
+  TrainerPredictRoomTest() : TrainerPredictStreamTest(/*max_waiting_bytes=*/1) {}
+};
+
+TEST_F(TrainerPredictRoomTest, WhileThereIsNoRoomOtherStreamsAreNotRead) {
+  ASSERT_THAT(Predict(Picture(one_)).get(), IsOk());
+  registry_.Hold(Digest(other_));
+  auto slow = Predict(Picture(other_));
+  registry_.WaitForDownloadOf(Digest(other_));
+  const auto second = NewClient();
+  auto held_back = Predict(*second, Picture(one_));
+  // No event tells that something is not read; what is read is answered at once.
+  EXPECT_EQ(held_back.wait_for(std::chrono::milliseconds(300)), std::future_status::timeout);
+  registry_.GoOn();
+  EXPECT_THAT(slow.get(), IsOk());
+  EXPECT_THAT(held_back.get(), IsOk());
+}
+
+TEST_F(TrainerPredictRoomTest, AStreamThatWaitsForRoomEndsWithItsClient) {
+  v1::PredictRequest refused = Picture(one_);
+  refused.set_size(65);
+  v1::PredictResponse answer;
+  grpc::ClientContext context;
+  const auto stub = v1::TrainerService::NewStub(channels_->Connect("inproc:trainer"));
+  const auto stream = stub->PredictStream(&context);
+  ASSERT_TRUE(stream->Write(refused));
+  ASSERT_TRUE(stream->Read(&answer));
+  // The read that was under way still takes a request; the next one waits.
+  service_.budget().Take(1);
+  ASSERT_TRUE(stream->Write(refused));
+  ASSERT_TRUE(stream->Read(&answer));
+  context.TryCancel();
+  EXPECT_EQ(stream->Finish().error_code(), grpc::StatusCode::CANCELLED);
+  // A stop waits for every stream.
+  auto stopped =
+      std::async(std::launch::async, [&] { server_->Shutdown(std::chrono::milliseconds(0)); });
+  EXPECT_EQ(stopped.wait_for(kPatience), std::future_status::ready);
+  service_.budget().Release(1);
+}
+
+TEST_F(TrainerPredictStreamTest, BadPixelsAreRefusedBeforeTheirMemberIsLoaded) {
+  registry_.Hold(Digest(one_));
+  v1::PredictRequest bad = Picture(one_);
+  bad.mutable_pixels()->pop_back();
+  EXPECT_THAT(Predict(bad).get(), StatusIs(absl::StatusCode::kInvalidArgument));
+  EXPECT_EQ(registry_.Downloads(Digest(one_)), 0);
 }
 
 }  // namespace
