@@ -20,10 +20,10 @@ class PredictClient {
   static std::unique_ptr<PredictClient> Create(std::shared_ptr<grpc::Channel> channel);
   virtual ~PredictClient() = default;  // fails what is in flight with Cancelled
 
-  // `request.id` is set here. `done` is called exactly once, on another thread: with the answer,
-  // the request's own error, DEADLINE_EXCEEDED, or, when the stream broke, ABORTED if it had
-  // carried answers (every connection comes of age; over a new one the request may be answered) and
-  // UNAVAILABLE if not.
+  // `request.id` and `request.timeout_ms` are set here. `done` is called exactly once, on another
+  // thread: with the answer, the request's own error, DEADLINE_EXCEEDED, or, when the stream broke,
+  // ABORTED if it had carried answers (every connection comes of age; over a new one the request
+  // may be answered) and UNAVAILABLE if not.
   virtual void Predict(v1::PredictRequest request, std::chrono::steady_clock::time_point deadline,
                        Done done) = 0;
 };

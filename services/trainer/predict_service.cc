@@ -29,6 +29,13 @@ v1::PredictResponse Refusal(uint64_t id, const absl::Status& status) {
   return response;
 }
 
+// An error once nobody awaits the answer any more: what is spent on it would be late for others.
+absl::Status CheckAwaited(const PredictJob& job) {
+  if (job.abandoned && job.abandoned()) return absl::CancelledError("the client has gone");
+  if (std::chrono::steady_clock::now() < job.deadline) return absl::OkStatus();
+  return absl::DeadlineExceededError("the request's turn came after its timeout_ms");
+}
+
 // Whether `bytes` are `n` pictures. No product here leaves an int64, whatever the request says: a
 // message has less than 2^31 bytes, n is at most 64.
 bool ArePictures(int64_t bytes, int64_t n, const v1::ImageSpec& image) {
@@ -115,6 +122,14 @@ class PredictReactor final
       outgoing_.push_back(std::move(response));
       WriteNext();
     };
+    job->abandoned = [this] {
+      MutexLock lock(mutex_);
+      return broken_;
+    };
+    if (job->request.timeout_ms() > 0) {
+      job->deadline =
+          std::chrono::steady_clock::now() + std::chrono::milliseconds(job->request.timeout_ms());
+    }
     service_.budget().Take(bytes);
     if (service_.Submit(job)) {
       ReadNext();
@@ -221,6 +236,7 @@ bool PredictServiceImpl::SubmitLoad(const std::shared_ptr<PredictJob>& job) {
 }
 
 void PredictServiceImpl::Load(const std::shared_ptr<PredictJob>& job) {
+  if (const absl::Status status = CheckAwaited(*job); !status.ok()) return Answer(*job, status);
   const bool missing = Find(*job) == nullptr;
   const LoadedPredictor predictor = cache_.Get(job->request.model(), job->request.weights_digest());
   if (!predictor.ok() || job->request.size() == 0) return Answer(*job, predictor);
@@ -236,20 +252,22 @@ void PredictServiceImpl::Load(const std::shared_ptr<PredictJob>& job) {
   if (missing) begun->get_future().wait();
 }
 
-absl::StatusOr<v1::Matrix> PredictServiceImpl::Predict(const v1::PredictRequest& request,
+absl::StatusOr<v1::Matrix> PredictServiceImpl::Predict(const PredictJob& job,
                                                        const LoadedPredictor& predictor) {
   if (!predictor.ok()) return predictor.status();
+  const v1::PredictRequest& request = job.request;
   if (request.size() == 0) {
     v1::Matrix none;
     none.set_columns(request.model().classes());
     return none;
   }
+  ATELIER_RETURN_IF_ERROR(CheckAwaited(job));
   predictions_ += request.size();
   return (*predictor)->Predict(request.pixels(), request.size());
 }
 
 void PredictServiceImpl::Answer(PredictJob& job, const LoadedPredictor& predictor) {
-  auto matrix = Predict(job.request, predictor);
+  auto matrix = Predict(job, predictor);
   const uint64_t id = job.request.id();
   job.request = v1::PredictRequest();
   budget_.Release(job.bytes);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <functional>
 #include <memory>
 
@@ -19,7 +20,10 @@ inline constexpr int64_t kMaxWaitingBytes = int64_t{512} << 20;
 // A request on its way to its answer.
 struct PredictJob {
   v1::PredictRequest request;
-  int64_t bytes = 0;                              // of `request`; taken from the budget
+  int64_t bytes = 0;  // of `request`; taken from the budget
+  // Answered with DEADLINE_EXCEEDED when its turn comes later.
+  std::chrono::steady_clock::time_point deadline = std::chrono::steady_clock::time_point::max();
+  std::function<bool()> abandoned;  // whether nobody awaits the answer any more; unset: never
   std::function<void(v1::PredictResponse)> done;  // once; on a thread of one of the pools
 };
 
@@ -50,8 +54,7 @@ class PredictServiceImpl final : public v1::TrainerService::CallbackService {
   bool SubmitLoad(const std::shared_ptr<PredictJob>& job);
   void Load(const std::shared_ptr<PredictJob>& job);
   void Answer(PredictJob& job, const LoadedPredictor& predictor);
-  absl::StatusOr<v1::Matrix> Predict(const v1::PredictRequest& request,
-                                     const LoadedPredictor& predictor);
+  absl::StatusOr<v1::Matrix> Predict(const PredictJob& job, const LoadedPredictor& predictor);
 
   PredictorCache& cache_;
   WorkerPool& inference_;

@@ -5,6 +5,7 @@
 #include <future>
 #include <map>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -232,6 +233,56 @@ TEST_F(TrainerPredictStreamTest, BadPixelsAreRefusedBeforeTheirMemberIsLoaded) {
   bad.mutable_pixels()->pop_back();
   EXPECT_THAT(Predict(bad).get(), StatusIs(absl::StatusCode::kInvalidArgument));
   EXPECT_EQ(registry_.Downloads(Digest(one_)), 0);
+}
+
+TEST_F(TrainerPredictStreamTest, WhatHasExpiredBeforeItsTurnIsNotComputed) {
+  registry_.Hold(Digest(one_));
+  grpc::ClientContext context;
+  const auto stub = v1::TrainerService::NewStub(channels_->Connect("inproc:trainer"));
+  const auto stream = stub->PredictStream(&context);
+  v1::PredictRequest request = Picture(one_);
+  request.set_id(1);
+  ASSERT_TRUE(stream->Write(request));
+  registry_.WaitForDownloadOf(Digest(one_));
+  request.set_id(2);
+  request.set_timeout_ms(1);
+  ASSERT_TRUE(stream->Write(request));
+  request.set_id(3);
+  request.set_size(65);
+  ASSERT_TRUE(stream->Write(request));
+  v1::PredictResponse response;
+  ASSERT_TRUE(stream->Read(&response));
+  ASSERT_EQ(response.id(), 3U);
+  // The second was read before the third. Its millisecond passes.
+  std::this_thread::sleep_for(std::chrono::milliseconds(2));
+  registry_.GoOn();
+  std::map<uint64_t, int> codes;
+  for (int i = 0; i < 2; ++i) {
+    ASSERT_TRUE(stream->Read(&response));
+    codes[response.id()] = response.error_code();
+  }
+  EXPECT_EQ(codes[1], 0);
+  EXPECT_EQ(codes[2], static_cast<int>(absl::StatusCode::kDeadlineExceeded));
+  EXPECT_EQ(service_.predictions(), 1);
+  stream->WritesDone();
+  EXPECT_TRUE(stream->Finish().ok());
+}
+
+TEST_F(TrainerPredictStreamTest, WhatNobodyAwaitsAnyMoreIsNeitherLoadedNorComputed) {
+  const auto predict = [&](bool abandoned) {
+    const auto job = std::make_shared<PredictJob>();
+    job->request = Picture(one_);
+    job->abandoned = [abandoned] { return abandoned; };
+    const auto answer = std::make_shared<std::promise<v1::PredictResponse>>();
+    job->done = [answer](v1::PredictResponse response) { answer->set_value(std::move(response)); };
+    EXPECT_TRUE(service_.Submit(job));
+    return answer->get_future().get().error_code();
+  };
+  EXPECT_EQ(predict(true), static_cast<int>(absl::StatusCode::kCancelled));
+  EXPECT_EQ(registry_.Downloads(Digest(one_)), 0);
+  EXPECT_EQ(predict(false), 0);
+  EXPECT_EQ(predict(true), static_cast<int>(absl::StatusCode::kCancelled));
+  EXPECT_EQ(service_.predictions(), 1);
 }
 
 }  // namespace
