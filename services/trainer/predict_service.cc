@@ -48,10 +48,13 @@ bool ArePictures(int64_t bytes, int64_t n, const v1::ImageSpec& image) {
 
 class PredictReactor final
     : public grpc::ServerBidiReactor<v1::PredictRequest, v1::PredictResponse>,
-      public ByteBudget::Reader {
+      public ByteBudget::Reader,
+      public DrainedStream {
  public:
   explicit PredictReactor(PredictServiceImpl& service) : service_(service) {
+    const bool open = service_.Enter(*this);
     MutexLock lock(mutex_);
+    if (!open) ending_ = refused_ = true;
     ReadNext();
   }
 
@@ -59,7 +62,8 @@ class PredictReactor final
     int64_t unused = 0;
     {
       MutexLock lock(mutex_);
-      if (!ok) {
+      // A request that comes after the drain's beginning is refused with the stream.
+      if (!ok || ending_) {
         read_closed_ = true;
         return MaybeFinish();
       }
@@ -94,7 +98,16 @@ class PredictReactor final
     MaybeFinish();
   }
 
+  void End() override {
+    MutexLock lock(mutex_);
+    ending_ = true;
+    if (!read_closed_) refused_ = true;
+    StopReading();
+    MaybeFinish();
+  }
+
   void OnDone() override {
+    service_.Leave(*this);
     {
       // Another thread may still hold the lock under which it finished the stream.
       MutexLock lock(mutex_);
@@ -143,7 +156,7 @@ class PredictReactor final
   }
   // No read is under way. The next one is started here, by OnWriteDone or by OnRoom.
   void ReadNext() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    if (broken_) {
+    if (broken_ || ending_) {
       read_closed_ = true;
       MaybeFinish();
     } else if (in_flight_ >= kMaxInFlight) {
@@ -154,9 +167,12 @@ class PredictReactor final
       StartRead(&incoming_);
     }
   }
-  // The client is gone: a read under way ends by itself, one that waits is not started.
   void Break() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     broken_ = true;
+    StopReading();
+  }
+  // A read under way ends with the stream; one that waits is not started.
+  void StopReading() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     if (waits_for_room_ && service_.budget().Leave(*this)) {
       waits_for_room_ = false;
       read_closed_ = true;
@@ -176,7 +192,8 @@ class PredictReactor final
   }
   // The jobs in flight hold `this`, and so does the budget: the stream ends after the last of them.
   void MaybeFinish() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    if (!read_closed_ || in_flight_ > 0 || waits_for_room_ || finished_) return;
+    if (in_flight_ > 0 || waits_for_room_ || finished_) return;
+    if (!read_closed_ && !ending_) return;
     finished_ = true;
     Finish(refused_ ? rpc::ToGrpcStatus(Busy()) : grpc::Status::OK);
   }
@@ -191,6 +208,7 @@ class PredictReactor final
   bool read_paused_ ABSL_GUARDED_BY(mutex_) = false;     // until an answer is written
   bool waits_for_room_ ABSL_GUARDED_BY(mutex_) = false;  // until OnRoom
   bool broken_ ABSL_GUARDED_BY(mutex_) = false;
+  bool ending_ ABSL_GUARDED_BY(mutex_) = false;  // with the service
   bool refused_ ABSL_GUARDED_BY(mutex_) = false;
   bool finished_ ABSL_GUARDED_BY(mutex_) = false;
 };
@@ -200,6 +218,23 @@ class PredictReactor final
 grpc::ServerBidiReactor<v1::PredictRequest, v1::PredictResponse>* PredictServiceImpl::PredictStream(
     grpc::CallbackServerContext*) {
   return new PredictReactor(*this);
+}
+
+void PredictServiceImpl::Drain() {
+  MutexLock lock(streams_mutex_);
+  draining_ = true;
+  for (DrainedStream* stream : streams_) stream->End();
+}
+
+bool PredictServiceImpl::Enter(DrainedStream& stream) {
+  MutexLock lock(streams_mutex_);
+  streams_.insert(&stream);
+  return !draining_;
+}
+
+void PredictServiceImpl::Leave(DrainedStream& stream) {
+  MutexLock lock(streams_mutex_);
+  streams_.erase(&stream);
 }
 
 absl::Status PredictServiceImpl::Check(const v1::PredictRequest& request) const {

@@ -5,8 +5,10 @@
 #include <chrono>
 #include <functional>
 #include <memory>
+#include <set>
 
 #include "atelier/v1/trainer_service.grpc.pb.h"
+#include "common/concurrency/mutex.h"
 #include "common/concurrency/worker_pool.h"
 #include "services/trainer/byte_budget.h"
 #include "services/trainer/predictor_cache.h"
@@ -27,6 +29,16 @@ struct PredictJob {
   std::function<void(v1::PredictResponse)> done;  // once; on a thread of one of the pools
 };
 
+// A stream, as far as the service ends it.
+class DrainedStream {
+ public:
+  // What was read is answered, then the stream ends with UNAVAILABLE.
+  virtual void End() = 0;
+
+ protected:
+  ~DrainedStream() = default;
+};
+
 // Thread-safe. Forwards run on `inference` (one thread). Members that are missing are fetched and
 // built on `loading` (one thread): a download stops nobody whose member is there.
 class PredictServiceImpl final : public v1::TrainerService::CallbackService {
@@ -38,6 +50,13 @@ class PredictServiceImpl final : public v1::TrainerService::CallbackService {
 
   grpc::ServerBidiReactor<v1::PredictRequest, v1::PredictResponse>* PredictStream(
       grpc::CallbackServerContext* context) override;
+
+  // Ends all streams, and those that begin later as soon as they begin. Does not wait for them.
+  void Drain();
+  // Every stream from its beginning to just before its destruction, without a lock of its own.
+  // False: it has to end at once.
+  bool Enter(DrainedStream& stream);
+  void Leave(DrainedStream& stream);
 
   int64_t predictions() const { return predictions_; }
   ByteBudget& budget() { return budget_; }
@@ -61,6 +80,9 @@ class PredictServiceImpl final : public v1::TrainerService::CallbackService {
   WorkerPool& loading_;
   ByteBudget budget_;
   std::atomic<int64_t> predictions_{0};
+  Mutex streams_mutex_;
+  std::set<DrainedStream*> streams_ ABSL_GUARDED_BY(streams_mutex_);
+  bool draining_ ABSL_GUARDED_BY(streams_mutex_) = false;
 };
 
 }  // namespace atelier::trainer
