@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <deque>
+#include <limits>
 #include <map>
 #include <optional>
 #include <set>
@@ -21,6 +22,14 @@ namespace atelier::trainer {
 namespace {
 
 using SteadyTime = std::chrono::steady_clock::time_point;
+
+// At least one: 0 would mean that there is no deadline.
+int32_t MillisecondsUntil(SteadyTime deadline) {
+  const auto left =
+      std::chrono::ceil<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now());
+  return static_cast<int32_t>(
+      std::clamp<int64_t>(left.count(), 1, std::numeric_limits<int32_t>::max()));
+}
 
 // Requests that wait for their answers, whatever stream carries them. A request is kept here until
 // it is written, so that its pixels go when it expires.
@@ -51,7 +60,9 @@ class Pending {
     MutexLock lock(mutex_);
     const auto found = waiting_.find(id);
     if (found == waiting_.end()) return std::nullopt;
-    return std::exchange(found->second.request, {});
+    v1::PredictRequest request = std::exchange(found->second.request, {});
+    request.set_timeout_ms(MillisecondsUntil(found->second.deadline));
+    return request;
   }
   void Complete(const v1::PredictResponse& response) {
     PredictClient::Done done;

@@ -22,10 +22,10 @@ class PredictClient {
   // its callbacks only one that brings an answer may destroy it.
   virtual ~PredictClient() = default;
 
-  // `request.id` is set here. `done` is called exactly once, on another thread: with the answer,
-  // the request's own error, DEADLINE_EXCEEDED, or, when the stream broke, ABORTED if it had
-  // carried answers (every connection comes of age; over a new one the request may be answered) and
-  // UNAVAILABLE if not.
+  // `request.id` and `request.timeout_ms` are set here. `done` is called exactly once, on another
+  // thread: with the answer, the request's own error, DEADLINE_EXCEEDED, or, when the stream broke,
+  // ABORTED if it had carried answers (every connection comes of age; over a new one the request
+  // may be answered) and UNAVAILABLE if not.
   virtual void Predict(v1::PredictRequest request, std::chrono::steady_clock::time_point deadline,
                        Done done) = 0;
 };

@@ -8,7 +8,9 @@
 
 namespace {
 
-constexpr std::chrono::seconds kGrace{10};
+// A last checkpoint of the largest member takes seconds, over a slow network more. The containers'
+// stop_grace_period is above it.
+constexpr std::chrono::seconds kGrace{60};
 constexpr int64_t kMiB = 1 << 20;
 
 }  // namespace

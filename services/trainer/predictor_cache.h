@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/base/thread_annotations.h"
 #include "absl/status/statusor.h"
 #include "common/concurrency/mutex.h"
 #include "common/nn/predictor.h"
@@ -14,19 +15,25 @@
 namespace atelier::trainer {
 
 struct PredictorCacheOptions {
-  int64_t max_bytes = int64_t{4} << 30;  // the one in use stays whatever its size
+  int64_t max_bytes = int64_t{4} << 30;  // the one loaded last stays whatever its size
   std::vector<std::string> backbones;    // empty: all
   std::string device = "auto";
 };
 
-// Used by the inference thread alone.
+// Thread-safe. A load keeps other loads waiting, but nobody who finds what he looks for.
 class PredictorCache {
  public:
   using FetchWeights = std::function<absl::StatusOr<std::string>(const std::string& digest)>;
   PredictorCache(PredictorCacheOptions options, FetchWeights fetch)
       : options_(std::move(options)), fetch_(std::move(fetch)) {}
 
-  // FailedPrecondition: a backbone this trainer does not hold, or weights that do not fit.
+  // FailedPrecondition: a backbone this trainer does not hold.
+  absl::Status CheckHeld(const v1::ModelSpec& model) const;
+  // Null when it is not loaded. Never waits for a load.
+  std::shared_ptr<nn::Predictor> Find(const v1::ModelSpec& model,
+                                      const std::string& weights_digest);
+  // Loads what is missing, once for all who ask meanwhile: blocks for a download.
+  // FailedPrecondition: CheckHeld's, or weights that do not fit.
   absl::StatusOr<std::shared_ptr<nn::Predictor>> Get(const v1::ModelSpec& model,
                                                      const std::string& weights_digest);
 
@@ -35,9 +42,13 @@ class PredictorCache {
     std::string key;
     std::shared_ptr<nn::Predictor> predictor;
   };
+  void Insert(Entry entry);
+
   const PredictorCacheOptions options_;
   const FetchWeights fetch_;
-  std::list<Entry> entries_;  // most recent first
+  Mutex loading_;  // held by the one who loads; taken before `mutex_`
+  Mutex mutex_;
+  std::list<Entry> entries_ ABSL_GUARDED_BY(mutex_);  // most recent first
 };
 
 }  // namespace atelier::trainer

@@ -2,6 +2,9 @@
 
 #include <prometheus/collectable.h>
 
+#include <algorithm>
+#include <functional>
+#include <future>
 #include <thread>
 #include <utility>
 
@@ -9,9 +12,11 @@
 #include "common/base/logging.h"
 #include "common/base/process.h"
 #include "common/base/status.h"
+#include "common/concurrency/mutex.h"
 #include "common/nn/caching_allocator.h"
 #include "common/nn/catalog.h"
 #include "common/nn/runtime.h"
+#include "common/rpc/cancellation.h"
 #include "common/rpc/gauges.h"
 #include "services/coordinator/client.h"
 #include "services/trainer/environment.h"
@@ -22,10 +27,15 @@
 namespace atelier::trainer {
 namespace {
 
+using SteadyClock = std::chrono::steady_clock;
+
+// Without a drain before: for the running task's checkpoint.
+constexpr std::chrono::seconds kDestructionGrace{60};
+
 class TrainerServerImpl final : public TrainerServer {
  public:
   explicit TrainerServerImpl(TrainerOptions options) : options_(std::move(options)) {}
-  ~TrainerServerImpl() override { Drain(std::chrono::milliseconds(0)); }
+  ~TrainerServerImpl() override { Stop(kDestructionGrace, std::chrono::milliseconds(0)); }
 
   absl::Status Start() {
     for (const std::string& id : options_.backbones) ATELIER_RETURN_IF_ERROR(nn::FindBackbone(id));
@@ -33,8 +43,8 @@ class TrainerServerImpl final : public TrainerServer {
     const absl::Status blas = nn::CheckBlas();
     if (!blas.ok()) LogError("%s", blas.message());
     const auto channel = options_.channels->Connect(options_.coordinator);
-    fleet_ = coordinator::FleetClient::Create(channel);
-    registry_ = coordinator::RegistryClient::Create(channel);
+    fleet_ = coordinator::FleetClient::Create(channel, coordinator_calls_);
+    registry_ = coordinator::RegistryClient::Create(channel, coordinator_calls_);
 
     PredictorCacheOptions cache_options;
     cache_options.max_bytes = options_.predict_cache_bytes;
@@ -43,8 +53,11 @@ class TrainerServerImpl final : public TrainerServer {
     cache_ = std::make_unique<PredictorCache>(
         cache_options, [this](const std::string& digest) { return registry_->GetBytes(digest); });
     inference_ = std::make_unique<WorkerPool>(1);
-    inference_->Submit([threads = options_.threads] { nn::SetThreads(threads); });
-    service_ = std::make_unique<PredictServiceImpl>(*cache_, *inference_);
+    loading_ = std::make_unique<WorkerPool>(1);
+    for (WorkerPool* pool : {inference_.get(), loading_.get()}) {
+      pool->Submit([threads = options_.threads] { nn::SetThreads(threads); });
+    }
+    service_ = std::make_unique<PredictServiceImpl>(*cache_, *inference_, *loading_);
     if (!options_.server.in_process_only) {
       options_.server.metrics = std::make_shared<Metrics>(*service_);
     }
@@ -56,15 +69,40 @@ class TrainerServerImpl final : public TrainerServer {
 
   rpc::RpcServer& server() override { return *server_; }
 
-  void Drain(std::chrono::milliseconds grace) override {
-    if (server_ == nullptr) return;
+  void Drain(std::chrono::milliseconds grace) override { Stop(grace, grace); }
+
+ private:
+  // `work`: for the running task's checkpoint. `calls`: for predictions in flight; counted from
+  // now, too.
+  void Stop(std::chrono::milliseconds work, std::chrono::milliseconds calls) {
+    MutexLock lock(drain_mutex_);
+    if (drained_ || server_ == nullptr) return;
+    drained_ = true;
+    const SteadyClock::time_point begun = SteadyClock::now();
     server_->SetServing(false);
-    if (session_ != nullptr) session_->Drain();
-    server_->Shutdown(grace);
+    service_->Drain();
+    if (session_ != nullptr) LimitCalls(begun + work, [&] { session_->Drain(); });
+    // Predictions may wait for a download, which the server cannot cut off.
+    LimitCalls(begun + calls, [&] {
+      const auto left =
+          std::chrono::ceil<std::chrono::milliseconds>(begun + calls - SteadyClock::now());
+      server_->Shutdown(std::max(left, std::chrono::milliseconds(0)));
+    });
+    coordinator_calls_->Cancel();  // downloads that nobody waits for any more
+    loading_->Stop();              // its jobs may wait for the inference thread
     inference_->Stop();
   }
 
- private:
+  // Runs `stop`; from `end` on the coordinator's answers are waited for no longer, for good.
+  void LimitCalls(SteadyClock::time_point end, const std::function<void()>& stop) {
+    std::promise<void> stopped;
+    const auto limit = std::async(std::launch::async, [&, done = stopped.get_future()] {
+      if (done.wait_until(end) == std::future_status::timeout) coordinator_calls_->Cancel();
+    });
+    stop();
+    stopped.set_value();
+  }
+
   class Metrics final : public prometheus::Collectable {
    public:
     explicit Metrics(const PredictServiceImpl& service) : service_(service) {}
@@ -110,14 +148,19 @@ class TrainerServerImpl final : public TrainerServer {
 
   // In order of construction; destroyed in reverse.
   TrainerOptions options_;
+  const std::shared_ptr<rpc::Cancellation> coordinator_calls_ =
+      std::make_shared<rpc::Cancellation>();
   std::unique_ptr<coordinator::FleetClient> fleet_;
   std::unique_ptr<coordinator::RegistryClient> registry_;
   std::unique_ptr<PredictorCache> cache_;
   std::unique_ptr<WorkerPool> inference_;
+  std::unique_ptr<WorkerPool> loading_;
   std::unique_ptr<PredictServiceImpl> service_;
   std::unique_ptr<rpc::RpcServer> server_;
   std::unique_ptr<TaskRunner> runner_;
   std::unique_ptr<WorkSession> session_;
+  Mutex drain_mutex_;
+  bool drained_ ABSL_GUARDED_BY(drain_mutex_) = false;
 };
 
 }  // namespace

@@ -33,8 +33,10 @@ class TrainerServer {
   virtual ~TrainerServer() = default;
 
   virtual rpc::RpcServer& server() = 0;
-  // NOT_SERVING; the running task is checkpointed and given back; predictions in flight get
-  // `grace`. Blocks until all that is done.
+  // NOT_SERVING; the running task is checkpointed and given back; predictions in flight are
+  // answered, and their streams end with UNAVAILABLE. What the coordinator has not answered within
+  // `grace` is given up: the task then goes on from its checkpoint before. Blocks until all that is
+  // done; once.
   virtual void Drain(std::chrono::milliseconds grace) = 0;
 };
 

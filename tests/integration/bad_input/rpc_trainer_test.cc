@@ -9,12 +9,17 @@
 
 #include "common/rpc/channel.h"
 #include "common/rpc/server.h"
+#include "services/trainer/client.h"
 #include "services/trainer/predict_service.h"
 #include "tests/integration/aggregator/seeded_members.h"
+#include "tests/testing/full_pool.h"
 #include "tests/testing/status_matchers.h"
 
 namespace atelier::trainer {
 namespace {
+
+using ::atelier::testing::StatusIs;
+using Answer = absl::StatusOr<v1::Matrix>;
 
 constexpr int kSide = 32;
 constexpr int kPictureBytes = kSide * kSide * 3;
@@ -29,6 +34,11 @@ class TrainerPredict : public ::testing::TestWithParam<PredictCase> {
  protected:
   void SetUp() override {
     ASSERT_OK_AND_ASSIGN(member_, aggregator::MakeSeededMember("one", "tiny_cnn", kSide, 1));
+    rpc::ServerOptions options;
+    options.in_process_only = true;
+    ASSERT_OK_AND_ASSIGN(server_, rpc::RpcServer::Start(options, {&service_}));
+    channels_->Add("trainer", server_->server());
+    client_ = PredictClient::Create(channels_->Connect("inproc:trainer"));
   }
   v1::PredictRequest Good() const {
     v1::PredictRequest request;
@@ -39,24 +49,32 @@ class TrainerPredict : public ::testing::TestWithParam<PredictCase> {
     return request;
   }
 
+  Answer Predict(const v1::PredictRequest& request) {
+    const auto answer = std::make_shared<std::promise<Answer>>();
+    client_->Predict(request, std::chrono::steady_clock::now() + std::chrono::seconds(30),
+                     [answer](Answer matrix) { answer->set_value(std::move(matrix)); });
+    return answer->get_future().get();
+  }
+
   aggregator::SeededMember member_;
   PredictorCache cache_{{}, [this](const std::string& digest) -> absl::StatusOr<std::string> {
                           if (digest == member_.spec.weights_digest()) return member_.weights;
                           return absl::NotFoundError("no such weights");
                         }};
   WorkerPool inference_{1};
-  PredictServiceImpl service_{cache_, inference_};
+  WorkerPool loading_{1};
+  PredictServiceImpl service_{cache_, inference_, loading_};
+  std::unique_ptr<rpc::RpcServer> server_;
+  std::shared_ptr<rpc::InProcessChannels> channels_ = rpc::MakeInProcessChannels();
+  std::unique_ptr<PredictClient> client_;
 };
 
 TEST_P(TrainerPredict, IsRefusedWithItsCodeAndTheNextGoodRequestSucceeds) {
   v1::PredictRequest bad = Good();
   GetParam().spoil(bad);
-  const v1::PredictResponse refused = service_.Answer(bad);
-  EXPECT_EQ(refused.error_code(), static_cast<int>(GetParam().code)) << refused.error_message();
-  EXPECT_FALSE(refused.has_probabilities());
-  const v1::PredictResponse good = service_.Answer(Good());
-  EXPECT_EQ(good.error_code(), 0) << good.error_message();
-  EXPECT_EQ(good.probabilities().rows(), 2);
+  EXPECT_THAT(Predict(bad), StatusIs(GetParam().code));
+  ASSERT_OK_AND_ASSIGN(const v1::Matrix good, Predict(Good()));
+  EXPECT_EQ(good.rows(), 2);
 }
 
 void SetImage(v1::PredictRequest& request, int size, int channels) {
@@ -94,21 +112,15 @@ TEST(TrainerPredictStream, SaysThatItIsBusyWhenTheQueueIsFull) {
   PredictorCache cache({}, [](const std::string&) -> absl::StatusOr<std::string> {
     return absl::NotFoundError("no such weights");
   });
-  WorkerPool inference(1, 1);
-  PredictServiceImpl service(cache, inference);
+  WorkerPool inference(1);
+  WorkerPool loading(1, 1);
+  PredictServiceImpl service(cache, inference, loading);
   rpc::ServerOptions options;
   options.in_process_only = true;
   ASSERT_OK_AND_ASSIGN(const auto server, rpc::RpcServer::Start(options, {&service}));
   const auto channels = rpc::MakeInProcessChannels();
   channels->Add("trainer", server->server());
-  std::promise<void> running;
-  std::promise<void> may_end;
-  ASSERT_TRUE(inference.Submit([&] {
-    running.set_value();
-    may_end.get_future().wait();
-  }));
-  running.get_future().wait();
-  ASSERT_TRUE(inference.Submit([] {}));
+  testing::FullPool full(loading);
   grpc::ClientContext context;
   context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(30));
   const auto stream =
@@ -117,7 +129,7 @@ TEST(TrainerPredictStream, SaysThatItIsBusyWhenTheQueueIsFull) {
   const grpc::Status refused = stream->Finish();
   EXPECT_EQ(refused.error_code(), grpc::StatusCode::UNAVAILABLE);
   EXPECT_THAT(refused.error_message(), ::testing::HasSubstr("busy"));
-  may_end.set_value();
+  full.Release();
 }
 
 }  // namespace

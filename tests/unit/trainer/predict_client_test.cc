@@ -1,6 +1,8 @@
 #include <grpcpp/server_context.h>
 
 #include <future>
+#include <limits>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -70,6 +72,42 @@ TEST(PredictClient, WhatHasExpiredIsNotSentAnyMore) {
   // gRPC had taken the first ones before they expired.
   EXPECT_LT(trainer.read.size(), kExpired / 2);
   EXPECT_EQ(trainer.read.back(), "fresh");
+}
+
+// Answers with the time that it is given, in `columns`.
+class PatientTrainer final : public v1::TrainerService::Service {
+ public:
+  grpc::Status PredictStream(
+      grpc::ServerContext*,
+      grpc::ServerReaderWriter<v1::PredictResponse, v1::PredictRequest>* stream) override {
+    v1::PredictRequest request;
+    while (stream->Read(&request)) {
+      v1::PredictResponse response;
+      response.set_id(request.id());
+      response.mutable_probabilities()->set_columns(request.timeout_ms());
+      stream->Write(response);
+    }
+    return grpc::Status::OK;
+  }
+};
+
+TEST(PredictClient, TellsTheTrainerWhatIsLeftOfTheRequestsTime) {
+  PatientTrainer trainer;
+  ASSERT_OK_AND_ASSIGN(auto server, rpc::RpcServer::Start({}, {&trainer}));
+  auto client = PredictClient::Create(
+      rpc::MakeTcpChannelFactory()->Connect("127.0.0.1:" + std::to_string(server->port())));
+  const auto told = [&](SteadyClock::duration timeout) {
+    const auto answer = std::make_shared<std::promise<absl::StatusOr<v1::Matrix>>>();
+    client->Predict({}, SteadyClock::now() + timeout, [answer](absl::StatusOr<v1::Matrix> matrix) {
+      answer->set_value(std::move(matrix));
+    });
+    return answer->get_future().get();
+  };
+  ASSERT_OK_AND_ASSIGN(const v1::Matrix an_hour, told(std::chrono::hours(1)));
+  EXPECT_GT(an_hour.columns(), 3'500'000);
+  EXPECT_LE(an_hour.columns(), 3'600'000);
+  ASSERT_OK_AND_ASSIGN(const v1::Matrix a_year, told(std::chrono::hours(24 * 365)));
+  EXPECT_EQ(a_year.columns(), std::numeric_limits<int32_t>::max());
 }
 
 // Answers as many requests as it is told to, then ends the stream.
