@@ -36,7 +36,7 @@ absl::StatusOr<std::unique_ptr<Admission::Ticket>> Admission::Enter(int pictures
   MutexLock lock(mutex_);
   if (closed_) return absl::UnavailableError("this aggregator is shutting down; try another one");
   const bool fits = tickets_ == 0 || (bytes_ + bytes <= limits_.max_queued_bytes &&
-                                       pictures_ + pictures <= limits_.max_queued_pictures);
+                                      pictures_ + pictures <= limits_.max_queued_pictures);
   if (!fits) {
     absl::Status status = absl::UnavailableError(
         absl::StrCat("overloaded: ", tickets_, " requests with ", pictures_, " pictures and ",

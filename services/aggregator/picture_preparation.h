@@ -30,7 +30,7 @@ struct PreparationPlan {
   std::vector<v1::ImageSpec> specs;
   std::vector<size_t> spec_of_member;  // index into specs
 
-  int64_t bytes_per_picture() const;           // of all specs
+  int64_t bytes_per_picture() const;          // of all specs
   int64_t bytes_per_picture(size_t i) const;  // of member `i`
 };
 PreparationPlan PlanPreparation(const std::vector<const v1::EnsembleMember*>& members);

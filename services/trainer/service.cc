@@ -16,6 +16,7 @@
 #include "common/nn/caching_allocator.h"
 #include "common/nn/catalog.h"
 #include "common/nn/runtime.h"
+#include "common/rpc/address.h"
 #include "common/rpc/cancellation.h"
 #include "common/rpc/gauges.h"
 #include "services/coordinator/client.h"
@@ -126,6 +127,12 @@ class TrainerServerImpl final : public TrainerServer {
     *hello.mutable_device() =
         DescribeDevice(options_.device, options_.threads > 0 ? options_.threads : processors);
     *hello.mutable_backbones() = {options_.backbones.begin(), options_.backbones.end()};
+    const std::string warning =
+        options_.server.in_process_only
+            ? ""
+            : rpc::LoopbackWarning(options_.server.listen, options_.coordinator,
+                                   options_.advertise);
+    if (!warning.empty()) LogWarning("%s", warning);
     hello.set_predict_address(options_.advertise.empty() ? absl::StrCat(":", server_->port())
                                                          : options_.advertise);
     RunnerOptions runner_options;

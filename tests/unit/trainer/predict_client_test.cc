@@ -192,8 +192,8 @@ TEST_F(PredictClientEnd, WaitsForACallbackUnderWay) {
   client->Predict({}, InTime(), [&](const auto&) {
     called.set_value();
     closing.get_future().wait();
-    outlived = gone.get_future().wait_for(std::chrono::milliseconds(200)) ==
-               std::future_status::ready;
+    outlived =
+        gone.get_future().wait_for(std::chrono::milliseconds(200)) == std::future_status::ready;
     ended.set_value();
   });
   called.get_future().wait();
