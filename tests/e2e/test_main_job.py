@@ -94,11 +94,11 @@ class MainJob(unittest.TestCase):
                     "predict", self.data / "test", "--aggregator", aggregator.address, check=False,
                     env=environment).returncode == 0, 60)
             # Every process of the fleet has ended and written its counts. A coordinator's aggregator follows promotions
-            # and asks trainers first, and the CLI asks it what it serves; an embedded one has its members and its
-            # version from the run directory.
+            # and asks trainers first, and the CLI asks it what it serves and the registry what is promoted; an embedded
+            # one has its members and its version from the run directory, its promotions from the user's index.
             self.assertEqual(methods_called(calls) - methods_called(self.embedded_calls),
-                             {"/atelier.v1.AggregatorService/GetServedEnsemble", "/atelier.v1.RegistryService/WatchPromoted",
-                              "/atelier.v1.TrainerService/PredictStream"})
+                             {"/atelier.v1.AggregatorService/GetServedEnsemble", "/atelier.v1.RegistryService/GetEnsemble",
+                              "/atelier.v1.RegistryService/WatchPromoted", "/atelier.v1.TrainerService/PredictStream"})
             self.assertEqual(methods_called(self.embedded_calls) - methods_called(calls), set())
             self.assertIn("/atelier.v1.DataService/StreamBatches", methods_called(calls))
             embedded = json.loads(self.atelier("runs", "show", self.run_dir, "--json").stdout)
