@@ -30,6 +30,9 @@ function(_atelier_common target)
   target_link_libraries(${target} PUBLIC ${ARG_DEPS})
   if(ARG_TORCH)
     target_link_libraries(${target} PUBLIC atelier_torch)
+    # The same again, by another name.
+    target_compile_options(${target} PRIVATE
+      $<$<AND:$<CXX_COMPILER_ID:GNU>,$<VERSION_GREATER_EQUAL:$<CXX_COMPILER_VERSION>,14>>:-Wno-stringop-overflow>)
     _atelier_reuse_pch(${target} atelier_torch_pch)
   endif()
 endfunction()
