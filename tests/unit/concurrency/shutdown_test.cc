@@ -33,10 +33,14 @@ TEST(ShutdownSignals, AnOlderThreadThatTakesTheSignalIsNoDanger) {
   if (child == 0) {
     std::thread older(WaitForEver);
     std::promise<int> got;
-    ShutdownSignals signals([&](int signal) { got.set_value(signal); });
-    // NOLINTNEXTLINE(bugprone-bad-signal-to-kill-thread): it must not die of it
-    ::pthread_kill(older.native_handle(), SIGTERM);
-    ::_exit(got.get_future().get() == SIGTERM ? 7 : 1);
+    int received = 0;
+    {
+      ShutdownSignals signals([&](int signal) { got.set_value(signal); });
+      // NOLINTNEXTLINE(bugprone-bad-signal-to-kill-thread): it must not die of it
+      ::pthread_kill(older.native_handle(), SIGTERM);
+      received = got.get_future().get();
+    }
+    ::_exit(received == SIGTERM ? 7 : 1);
   }
   int status = 0;
   ASSERT_EQ(::waitpid(child, &status, 0), child);
