@@ -39,8 +39,12 @@ endfunction()
 
 # Compiles `target` with the precompiled header of `pch`, and with the flags that it was made with.
 function(_atelier_reuse_pch target pch)
-  # gRPC's targets bring -pthread; the precompiled header must have been made with the same macros.
+  # gRPC's targets bring -pthread, newer Abseil's NOMINMAX (for Windows' headers); the precompiled header must have
+  # been made with the same macros.
   target_compile_options(${target} PRIVATE -pthread)
+  if(absl_VERSION VERSION_GREATER_EQUAL 20230125)
+    target_compile_definitions(${target} PRIVATE NOMINMAX)
+  endif()
   # The precompiled header is made with -fPIC; an executable's -fPIE would not take it.
   get_target_property(type ${target} TYPE)
   if(type STREQUAL "EXECUTABLE")
