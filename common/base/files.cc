@@ -1,6 +1,7 @@
 #include "common/base/files.h"
 
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -199,7 +200,8 @@ absl::StatusOr<std::unique_ptr<DirectoryLock>> DirectoryLock::Acquire(const fs::
   const int fd = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
   if (fd < 0) return ErrnoStatus(errno, "opening", path);
   struct flock lock = ExclusiveLock();
-  if (::fcntl(fd, F_OFD_SETLK, &lock) != 0) {
+  // With flock, too: what an Atelier before this one holds.
+  if (::flock(fd, LOCK_EX | LOCK_NB) != 0 || ::fcntl(fd, F_OFD_SETLK, &lock) != 0) {
     ::close(fd);
     return absl::FailedPreconditionError(absl::StrCat("another process is using ",
                                                       dir.filename().string(),

@@ -1,5 +1,7 @@
 #include "services/aggregator/local_member.h"
 
+#include <algorithm>
+#include <iterator>
 #include <utility>
 #include <vector>
 
@@ -44,6 +46,12 @@ class LocalMember final : public Member, public std::enable_shared_from_this<Loc
         load = !std::exchange(loading_, true);
       }
     }
+    // Its pixels count as the request's until then: a load of minutes must not hold them.
+    if (predictor == nullptr) {
+      runtime_.timer.Schedule(deadline, [weak = weak_from_this()] {
+        if (const auto self = weak.lock(); self != nullptr) self->DropExpired();
+      });
+    }
     if (predictor != nullptr) {
       // `job` has not been moved above.
       Enqueue(std::move(predictor), std::move(job));  // NOLINT(bugprone-use-after-move)
@@ -58,6 +66,22 @@ class LocalMember final : public Member, public std::enable_shared_from_this<Loc
     TimePoint deadline;
     Done done;
   };
+
+  void DropExpired() {
+    std::vector<Job> expired;
+    {
+      MutexLock lock(mutex_);
+      const TimePoint now = std::chrono::steady_clock::now();
+      const auto first = std::stable_partition(
+          waiting_.begin(), waiting_.end(), [now](const Job& job) { return job.deadline > now; });
+      expired.assign(std::make_move_iterator(first), std::make_move_iterator(waiting_.end()));
+      waiting_.erase(first, waiting_.end());
+    }
+    for (Job& job : expired) {
+      job.done(absl::DeadlineExceededError(
+          absl::StrCat(spec_.name(), ": it was not loaded before the deadline")));
+    }
+  }
 
   void Load() {
     EndLoading([&]() -> absl::StatusOr<std::shared_ptr<nn::Predictor>> {

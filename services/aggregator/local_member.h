@@ -11,6 +11,7 @@
 #include "absl/status/statusor.h"
 #include "common/concurrency/worker_pool.h"
 #include "common/nn/predictor.h"
+#include "services/aggregator/deadline_timer.h"
 #include "services/aggregator/member.h"
 
 namespace atelier::aggregator {
@@ -21,6 +22,8 @@ struct LocalRuntime {
   WorkerPool& inference;
   // Fetching and building members runs here, so that it holds up no forward.
   WorkerPool& loading;
+  // Ends what waits for a load beyond its deadline.
+  DeadlineTimer& timer;
   // The bytes of a weights artifact, checked against the digest.
   std::function<absl::StatusOr<std::string>(const std::string& digest)> weights;
   std::function<absl::StatusOr<std::unique_ptr<nn::Predictor>>(const v1::ModelSpec&,

@@ -193,6 +193,8 @@ class PredictionCall : public std::enable_shared_from_this<PredictionCall> {
     {
       MutexLock lock(mutex_);
       if (std::exchange(ended_, true)) return;
+      // Pictures that still wait to be decoded hold this call, but not its pixels.
+      if (!asking_) room_.clear();
       timer_id = timer_id_;
     }
     timer_.Cancel(timer_id);

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <thread>
 #include <utility>
 
@@ -50,9 +51,12 @@ class RegistrySource final : public VersionSource {
     const absl::StatusOr<v1::ListEnsemblesResponse> list =
         registry_->ListEnsembles(ensemble.name());
     if (!list.ok()) return older;
+    // An older coordinator does not tell; of this name at least one was.
+    const bool told = std::any_of(list->ensembles().begin(), list->ensembles().end(),
+                                  [](const auto& listed) { return listed.promoted_once(); });
     for (const v1::ListedEnsemble& listed : list->ensembles()) {
       // What was never promoted may be held back on purpose.
-      if (listed.promoted_once() && listed.ensemble().name() == ensemble.name() &&
+      if ((listed.promoted_once() || !told) && listed.ensemble().name() == ensemble.name() &&
           listed.ensemble().version() < ensemble.version()) {
         older.push_back(listed.ensemble());
       }

@@ -41,7 +41,7 @@ class ServiceImpl final : public Service {
         decoding_(options.decode_threads, kEndlessQueue),
         inference_(options.inference_threads, kEndlessQueue),
         loading_(1, kEndlessQueue),
-        runtime_{inference_, loading_,
+        runtime_{inference_, loading_, timer_,
                  [this](const std::string& digest) { return source_->Weights(digest); },
                  [device = options.device](const v1::ModelSpec& model, std::string_view weights) {
                    nn::PredictorOptions predictor;
@@ -108,9 +108,9 @@ class ServiceImpl final : public Service {
   WorkerPool decoding_;
   WorkerPool inference_;
   WorkerPool loading_;
+  DeadlineTimer timer_;
   LocalRuntime runtime_;
   std::unique_ptr<TrainerDirectory> directory_;
-  DeadlineTimer timer_;
   std::unique_ptr<Metrics> metrics_;
   Admission admission_;
   std::unique_ptr<VersionManager> versions_;

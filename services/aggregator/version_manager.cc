@@ -1,7 +1,6 @@
 #include "services/aggregator/version_manager.h"
 
 #include <algorithm>
-#include <deque>
 #include <iterator>
 #include <utility>
 
@@ -134,24 +133,29 @@ void VersionManager::Adopt(const v1::EnsembleVersion& ensemble) {
   }
 }
 
+bool VersionManager::Superseded() {
+  MutexLock lock(mutex_);
+  return stopping_ || offered_.has_value();
+}
+
 void VersionManager::FallBack(const v1::EnsembleVersion& ensemble) {
-  std::deque<std::shared_ptr<ServedVersion>> candidates;  // the best first
-  if (Current() == nullptr && older_) {
-    for (const v1::EnsembleVersion& older : older_(ensemble)) {
-      auto version = Build(older);
-      if (version.ok()) candidates.push_back(*std::move(version));
-    }
-  }
+  std::vector<v1::EnsembleVersion> candidates;  // the best first
+  if (Current() == nullptr && older_) candidates = older_(ensemble);
   const absl::Status why = refusal();
   std::chrono::milliseconds wait = options_.first_backoff;
   for (int attempt = 1; !candidates.empty(); ++attempt) {
     for (auto it = candidates.begin(); it != candidates.end();) {
+      if (Superseded()) return;
+      // Built for each try: what one that was in vain has loaded goes with it.
+      absl::StatusOr<std::shared_ptr<ServedVersion>> version = Build(*it);
       int warm = 0;
-      const absl::Status status = WarmUp(**it, warm);
-      const Verdict verdict = Judge(options_, status, warm, (*it)->min_members, attempt);
+      const absl::Status status = version.ok() ? WarmUp(**version, warm) : version.status();
+      const Verdict verdict = version.ok()
+                                  ? Judge(options_, status, warm, (*version)->min_members, attempt)
+                                  : Verdict::kRefuse;
       if (verdict == Verdict::kServe) {
-        LogWarning("serving the earlier version %s instead", VersionLabel((*it)->ensemble));
-        return Swap(std::move(*it), why);
+        LogWarning("serving the earlier version %s instead", VersionLabel(*it));
+        return Swap(*std::move(version), why);
       }
       it = verdict == Verdict::kRefuse ? candidates.erase(it) : std::next(it);
     }

@@ -57,6 +57,8 @@ class VersionManager {
   void Run();
   void Adopt(const v1::EnsembleVersion& ensemble);
   void FallBack(const v1::EnsembleVersion& ensemble);
+  // Whether something newer is on offer, or this ends.
+  bool Superseded();
   absl::StatusOr<std::shared_ptr<ServedVersion>> Build(const v1::EnsembleVersion& ensemble) const;
   // OK: all warm. The first lasting error, else the first transient one; `warm` counts the warm
   // ones.

@@ -110,7 +110,8 @@ void TrainingSession::KeepRun(const std::string& run_id) {
   const MutexLock lock(keeping_);
   const absl::StatusOr<v1::Run> run = runs_->Get(run_id);
   // The coordinator's database is what counts; this is what `runs show` says without starting it.
-  if (run.ok()) directory_->WriteRun(*run).IgnoreError();
+  // That it is done is said once its results are there.
+  if (run.ok() && run->state() != v1::RUN_DONE) directory_->WriteRun(*run).IgnoreError();
 }
 
 absl::Status TrainingSession::Watch(const v1::Run& run, int64_t after_event, Context& context) {

@@ -15,7 +15,8 @@ namespace {
 constexpr int kMaxPictures = 64;
 // Requests of one stream that were read and not yet answered: beyond it flow control holds the
 // client.
-constexpr int kMaxInFlight = 8;
+// Many: some may wait for a download, others not. Their bytes are the budget's business.
+constexpr int kMaxInFlight = 256;
 
 absl::Status Busy() {
   return absl::UnavailableError("the trainer is busy or shutting down; send again");

@@ -1,6 +1,7 @@
 #include <gmock/gmock.h>
 
 #include <atomic>
+#include <future>
 
 #include "services/aggregator/batch_split.h"
 #include "services/aggregator/local_member.h"
@@ -44,7 +45,8 @@ class LocalMemberTest : public ::testing::Test {
   std::vector<std::thread::id> threads;
   WorkerPool inference{1};
   WorkerPool loading{1};
-  LocalRuntime runtime{inference, loading,
+  DeadlineTimer timer;
+  LocalRuntime runtime{inference, loading, timer,
                        [this](const std::string& digest) -> absl::StatusOr<std::string> {
                          ++loads;
                          if (!load_status.ok()) return load_status;
@@ -92,6 +94,18 @@ TEST_F(LocalMemberTest, RunsNoForwardForARequestThatIsOver) {
   auto member = MakeLocalMember(MakeSpec("a"), runtime);
   EXPECT_THAT(Predict(*member, -kSoon), StatusIs(absl::StatusCode::kDeadlineExceeded));
   EXPECT_TRUE(threads.empty());
+}
+
+TEST_F(LocalMemberTest, ALoadOfMinutesHoldsNoRequestBeyondItsDeadline) {
+  std::promise<void> go_on;
+  ASSERT_TRUE(loading.Submit([&] { go_on.get_future().wait(); }));
+  auto member = MakeLocalMember(MakeSpec("a"), runtime);
+  Caught<absl::StatusOr<v1::Matrix>> patient;
+  member->Predict(MakePixels(2), In(kFar), patient.callback());
+  EXPECT_THAT(Predict(*member, kSoon), StatusIs(absl::StatusCode::kDeadlineExceeded));
+  go_on.set_value();
+  EXPECT_THAT(patient.Get(), IsOk());
+  EXPECT_EQ(runtime.waiting_bytes, 0);
 }
 
 TEST_F(LocalMemberTest, RefusesWhenTooMuchWaits) {
