@@ -90,8 +90,8 @@ class Exporter {
     std::vector<float> mean(how.mean.begin(), how.mean.end());
     std::vector<float> divisor(how.divisor.begin(), how.divisor.end());
     if (weights_.channels == 1) {  // as nn::ScalePixels for grey pictures
-      mean = {(mean[0] + mean[1] + mean[2]) / 3};
-      divisor = {(divisor[0] + divisor[1] + divisor[2]) / 3};
+      mean.assign(1, (mean[0] + mean[1] + mean[2]) / 3);
+      divisor.assign(1, (divisor[0] + divisor[1] + divisor[2]) / 3);
     }
     const std::vector<int64_t> shape = {1, weights_.channels, 1, 1};
     const std::string centred =

@@ -14,7 +14,7 @@ using ::atelier::testing::StatusIs;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
-const LayerRow& Find(const ModelSummary& summary, const std::string& name) {
+const LayerRow& Find(const ModelSummary& summary, std::string_view name) {
   return *std::find_if(summary.layers.begin(), summary.layers.end(),
                        [&](const LayerRow& row) { return row.name == name; });
 }
