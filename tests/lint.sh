@@ -8,7 +8,7 @@ bash deploy/setup.sh --lint
 # clang cannot read GCC's precompiled header: a configuration of its own, with its own generated code.
 cmake --preset debug -B build-lint -DCMAKE_C_COMPILER=clang-22 -DCMAKE_CXX_COMPILER=clang++-22 \
   -DCMAKE_CXX_FLAGS="-include $PWD/tests/lint_prelude.h" >/dev/null
-cmake --build build-lint --target atelier_generated atelier_torch_pch
+cmake --build build-lint --target atelier_generated atelier_torch_pch atelier_test_pch
 if [ $# -gt 0 ]; then files=("$@"); else mapfile -t files < <(git ls-files '*.cc'); fi
 # clang-tidy before 22 also checks system headers: five times as long. So, for LibTorch, does the deep
 # mode of the analyzer, which follows calls into templates.

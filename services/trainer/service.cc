@@ -97,11 +97,12 @@ class TrainerServerImpl final : public TrainerServer {
   // Runs `stop`; from `end` on the coordinator's answers are waited for no longer, for good.
   void LimitCalls(SteadyClock::time_point end, const std::function<void()>& stop) {
     std::promise<void> stopped;
-    const auto limit = std::async(std::launch::async, [&, done = stopped.get_future()] {
+    auto limit = std::async(std::launch::async, [&, done = stopped.get_future()] {
       if (done.wait_until(end) == std::future_status::timeout) coordinator_calls_->Cancel();
     });
     stop();
     stopped.set_value();
+    limit.get();
   }
 
   class Metrics final : public prometheus::Collectable {
