@@ -27,7 +27,7 @@ constexpr std::chrono::milliseconds kMoment{300};
 
 class DirectoryStoreUploads : public ::testing::Test {
  protected:
-  ~DirectoryStoreUploads() override { BeforeNext(FileCall::kRename, nullptr); }
+  void TearDown() override { BeforeNext(FileCall::kRename, nullptr); }
 
   // An upload up to its end.
   std::unique_ptr<ArtifactWriter> Begin() {

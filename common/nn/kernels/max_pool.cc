@@ -27,7 +27,7 @@ class MaxPoolFunction : public torch::autograd::Function<MaxPoolFunction> {
  public:
   // geometry: kernel, stride, pads before and after of the rows, of the columns.
   static at::Tensor forward(AutogradContext* ctx, const at::Tensor& x,
-                            std::vector<int64_t> geometry) {
+                            const std::vector<int64_t>& geometry) {
     const at::Tensor input = ChannelsLast(x);
     const WindowShape s = GeometryOf(input, geometry);
     const at::Tensor which = at::empty(

@@ -41,7 +41,7 @@ class BatchReactorTest : public ::testing::Test {
     });
     made.wait(false);
   }
-  ~BatchReactorTest() override { room_.Stop(); }
+  void TearDown() override { room_.Stop(); }
 
   // `react` and OnCancel at once, in reactors as `make` makes them.
   void CancelDuring(const std::function<BatchReactor*()>& make,

@@ -77,7 +77,9 @@ class FakeMember final : public Member {
         return;
       }
       status = status_;
-      if (failures_ > 0 && --failures_ == 0) status_ = absl::OkStatus();
+      const bool last_failure = failures_ == 1;
+      if (failures_ > 0) --failures_;
+      if (last_failure) status_ = absl::OkStatus();
     }
     Answer(pictures->count, status, done);
   }
