@@ -16,10 +16,12 @@ class LogLines {
  public:
   LogLines() : file_((folder_.path() / "log").string()), kept_(::dup(STDERR_FILENO)) {
     const int fd = ::open(file_.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+    if (fd < 0) return;
     ::dup2(fd, STDERR_FILENO);
     ::close(fd);
   }
   ~LogLines() {
+    if (kept_ < 0) return;
     ::dup2(kept_, STDERR_FILENO);
     ::close(kept_);
   }

@@ -130,7 +130,7 @@ TEST_F(BatchWindowTest, AProductionThatIsRefusedIsUnavailableAndNotLost) {
     absl::StatusOr<SharedBatch> batch;
     do {
       std::promise<absl::StatusOr<SharedBatch>> got;
-      window->Request(step, [&](absl::StatusOr<SharedBatch> made) { got.set_value(made); });
+      window->Request(step, [&](const absl::StatusOr<SharedBatch>& made) { got.set_value(made); });
       batch = got.get_future().get();
     } while (absl::IsUnavailable(batch.status()));
     EXPECT_EQ((*batch)->digest(), alone->Produce(step)->digest()) << step;

@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "common/base/status.h"
 #include "common/nn/member_model.h"
 #include "common/nn/predictor.h"
 #include "common/nn/tensor_io.h"
@@ -34,6 +35,7 @@ TEST(TorchErrorsTest, WhatIsNotThrownComesThrough) {
 
 TEST(TorchErrorsTest, NoMemoryIsTheMachinesFaultAndTheRestLibTorchs) {
   const auto status_of = [](const auto& error) {
+    // NOLINTNEXTLINE(bugprone-exception-copy-constructor-throws): LibTorch's are like that
     return CatchTorchErrors("predict", [&]() -> absl::Status { throw error; });
   };
   EXPECT_THAT(status_of(std::bad_alloc()), StatusIs(kResourceExhausted, HasSubstr("to predict")));
@@ -79,9 +81,8 @@ TEST(TorchErrorsTest, APredictorWithoutMemoryIsResourceExhausted) {
       SaveTensorsToSafetensors(MemberModel::Create(spec, 1).value()->NamedTensors());
   std::unique_ptr<Predictor> predictor;
   const auto create = [&]() -> absl::Status {
-    auto made = Predictor::Create(spec, weights);
-    if (made.ok()) predictor = *std::move(made);
-    return made.status();
+    ATELIER_ASSIGN_OR_RETURN(predictor, Predictor::Create(spec, weights));
+    return absl::OkStatus();
   };
   ASSERT_THAT(create(), IsOk());  // LibTorch's own first steps are done
   EXPECT_GT(RefusalsForWantOfMemory(create), 4);
