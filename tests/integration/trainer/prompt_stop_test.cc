@@ -116,6 +116,13 @@ class TrainerStopTest : public ::testing::Test {
     options.threads = 1;
     ASSERT_OK_AND_ASSIGN(trainer, TrainerServer::Start(std::move(options)));
   }
+  std::unique_ptr<grpc::ClientReaderWriter<v1::PredictRequest, v1::PredictResponse>>
+  OpenPredictStream(grpc::ClientContext& context) {
+    context.set_deadline(std::chrono::system_clock::now() + 3 * kPrompt);
+    return v1::TrainerService::NewStub(
+               channels->Connect("127.0.0.1:" + std::to_string(trainer->server().port())))
+        ->PredictStream(&context);
+  }
   void ExpectDrainsPromptly(std::chrono::milliseconds grace) {
     auto drained = std::async(std::launch::async, [&] { trainer->Drain(grace); });
     EXPECT_EQ(drained.wait_for(kPrompt), std::future_status::ready);
@@ -152,11 +159,8 @@ TEST_F(TrainerStopTest, TheLastCheckpointIsStoredAndTheTaskGivenBack) {
 
 TEST_F(TrainerStopTest, WhileAPredictionWaitsForItsMember) {
   ASSERT_NO_FATAL_FAILURE(StartTrainer());
-  const auto stub = v1::TrainerService::NewStub(
-      channels->Connect("127.0.0.1:" + std::to_string(trainer->server().port())));
   grpc::ClientContext context;
-  context.set_deadline(std::chrono::system_clock::now() + 3 * kPrompt);
-  const auto stream = stub->PredictStream(&context);
+  const auto stream = OpenPredictStream(context);
   v1::PredictRequest request;
   *request.mutable_model() = Task().model();
   request.set_weights_digest(std::string(64, '0'));
@@ -170,11 +174,8 @@ TEST_F(TrainerStopTest, WhileAPredictionWaitsForItsMember) {
 
 TEST_F(TrainerStopTest, AnIdleStreamIsToldAndTakesNoGrace) {
   ASSERT_NO_FATAL_FAILURE(StartTrainer());
-  const auto stub = v1::TrainerService::NewStub(
-      channels->Connect("127.0.0.1:" + std::to_string(trainer->server().port())));
   grpc::ClientContext context;
-  context.set_deadline(std::chrono::system_clock::now() + 3 * kPrompt);
-  const auto stream = stub->PredictStream(&context);
+  const auto stream = OpenPredictStream(context);
   v1::PredictRequest request;
   request.set_size(65);
   ASSERT_TRUE(stream->Write(request));
