@@ -203,8 +203,7 @@ absl::Status VersionManager::WarmUp(const ServedVersion& version, int& warm) {
   while (shared->missing > 0 && SteadyClock::now() < deadline) {
     shared->changed.WaitFor(shared->mutex, kNotice,
                             [&]() ABSL_NO_THREAD_SAFETY_ANALYSIS { return shared->missing == 0; });
-    MutexLock own(mutex_);
-    if (stopping_ || offered_.has_value()) return absl::CancelledError("superseded");
+    if (Superseded()) return absl::CancelledError("superseded");
   }
   absl::Status worst;
   for (size_t i = 0; i < shared->answers.size(); ++i) {
