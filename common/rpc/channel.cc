@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "common/concurrency/mutex.h"
+#include "common/rpc/lock_order.h"
 
 namespace atelier::rpc {
 namespace {
@@ -106,7 +107,10 @@ std::shared_ptr<grpc::ChannelCredentials> Credentials(const ChannelOptions& opti
 
 class TcpChannels final : public ChannelFactory {
  public:
-  explicit TcpChannels(const ChannelOptions& options) : options_(options) { PinCallbackThreads(); }
+  explicit TcpChannels(const ChannelOptions& options) : options_(options) {
+    TurnOffLockOrderChecks();
+    PinCallbackThreads();
+  }
 
   std::shared_ptr<grpc::Channel> Connect(const std::string& address) override {
     MutexLock lock(mutex_);

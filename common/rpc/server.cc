@@ -18,6 +18,7 @@
 #include "common/rpc/address.h"
 #include "common/rpc/health.h"
 #include "common/rpc/http_server.h"
+#include "common/rpc/lock_order.h"
 #include "common/rpc/watchdog.h"
 
 namespace atelier::rpc {
@@ -126,6 +127,7 @@ class RpcServerImpl final : public RpcServer {
   // NOLINTNEXTLINE(performance-unnecessary-value-param): a handful of pointers
   absl::Status Start(const ServerOptions& options, std::vector<grpc::Service*> services) {
     if (!options.in_process_only) ATELIER_RETURN_IF_ERROR(CheckListen(options));
+    TurnOffLockOrderChecks();
     tls_ = options.tls;
     static std::once_flag plugins;
     std::call_once(plugins, [] {

@@ -24,6 +24,7 @@
 #include "common/base/logging.h"
 #include "common/base/status.h"
 #include "common/concurrency/mutex.h"
+#include "common/rpc/lock_order.h"
 
 namespace atelier::rpc {
 namespace {
@@ -233,6 +234,7 @@ std::string FromEnvironment(const char* variable) {
 
 absl::StatusOr<std::shared_ptr<const TlsIdentity>> TlsIdentity::Load(
     const TlsFiles& files, std::chrono::milliseconds look_every) {
+  TurnOffLockOrderChecks();
   auto identity = std::make_shared<WatchedIdentity>(files, look_every);
   ATELIER_RETURN_IF_ERROR(identity->Start());
   return identity;

@@ -1,5 +1,6 @@
 #include "common/rpc/server.h"
 
+#include <absl/synchronization/mutex.h>
 #include <grpcpp/grpcpp.h>
 #include <grpcpp/server_context.h>
 #include <httplib.h>
@@ -85,6 +86,22 @@ TEST(RpcServer, ALongMessageInHangulArrivesWithItsCode) {
   EXPECT_EQ(status.error_code(), grpc::StatusCode::NOT_FOUND) << status.error_message();
   EXPECT_TRUE(FourThousandBytesOfHangul().starts_with(status.error_message()));
   EXPECT_GT(status.error_message().size(), 1'000);
+}
+
+TEST(RpcServer, NoProcessEndsOverTheOrderOfLocks) {
+#ifndef NDEBUG
+  GTEST_SKIP() << "without NDEBUG Abseil's checks stay on";
+#endif
+  EchoService service;
+  ASSERT_OK_AND_ASSIGN(auto server, RpcServer::Start({}, {&service}));
+  absl::Mutex first;
+  absl::Mutex second;
+  {
+    const absl::MutexLock outer(&first);
+    const absl::MutexLock inner(&second);
+  }
+  const absl::MutexLock outer(&second);
+  const absl::MutexLock inner(&first);  // "dying due to potential deadlock"
 }
 
 TEST(RpcServer, ATakenPortIsAClearError) {
