@@ -1,6 +1,8 @@
 #include "common/rpc/address.h"
 
 #include "absl/strings/str_cat.h"
+#include "common/base/logging.h"
+#include "common/rpc/server.h"
 
 namespace atelier::rpc {
 
@@ -31,6 +33,14 @@ std::string LoopbackWarning(std::string_view listen, std::string_view coordinato
                       "the coordinator is ", std::string(coordinator),
                       ": add --listen 0.0.0.0:PORT, with certificates or --insecure, or say with ",
                       "--advertise HOST:PORT how others reach it");
+}
+
+std::string AddressToRegister(const ServerOptions& server, int port, std::string_view coordinator,
+                              std::string_view advertise) {
+  const std::string warning =
+      server.in_process_only ? "" : LoopbackWarning(server.listen, coordinator, advertise);
+  if (!warning.empty()) LogWarning("%s", warning);
+  return advertise.empty() ? absl::StrCat(":", port) : std::string(advertise);
 }
 
 }  // namespace atelier::rpc

@@ -6,8 +6,6 @@
 #include <thread>
 #include <utility>
 
-#include "absl/strings/str_cat.h"
-#include "common/base/logging.h"
 #include "common/base/process.h"
 #include "common/base/status.h"
 #include "common/rpc/address.h"
@@ -41,16 +39,11 @@ class DataServerImpl final : public DataServer {
     ATELIER_ASSIGN_OR_RETURN(server_, rpc::RpcServer::Start(options_.server, {service_.get()}));
     server_->SetServing(true);
     if (!options_.coordinator.empty()) {
-      if (!options_.server.in_process_only) {
-        const std::string warning =
-            rpc::LoopbackWarning(options_.server.listen, options_.coordinator, options_.advertise);
-        if (!warning.empty()) LogWarning("%s", warning);
-      }
-      const std::string address =
-          options_.advertise.empty() ? absl::StrCat(":", server_->port()) : options_.advertise;
       registration_ =
           Registration::Start(options_.channels->Connect(options_.coordinator),
-                              options_.id.empty() ? HostAndProcess() : options_.id, address);
+                              options_.id.empty() ? HostAndProcess() : options_.id,
+                              rpc::AddressToRegister(options_.server, server_->port(),
+                                                     options_.coordinator, options_.advertise));
     }
     return absl::OkStatus();
   }

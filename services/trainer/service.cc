@@ -8,7 +8,6 @@
 #include <thread>
 #include <utility>
 
-#include "absl/strings/str_cat.h"
 #include "common/base/logging.h"
 #include "common/base/process.h"
 #include "common/base/status.h"
@@ -128,14 +127,8 @@ class TrainerServerImpl final : public TrainerServer {
     *hello.mutable_device() =
         DescribeDevice(options_.device, options_.threads > 0 ? options_.threads : processors);
     *hello.mutable_backbones() = {options_.backbones.begin(), options_.backbones.end()};
-    const std::string warning =
-        options_.server.in_process_only
-            ? ""
-            : rpc::LoopbackWarning(options_.server.listen, options_.coordinator,
-                                   options_.advertise);
-    if (!warning.empty()) LogWarning("%s", warning);
-    hello.set_predict_address(options_.advertise.empty() ? absl::StrCat(":", server_->port())
-                                                         : options_.advertise);
+    hello.set_predict_address(rpc::AddressToRegister(options_.server, server_->port(),
+                                                     options_.coordinator, options_.advertise));
     RunnerOptions runner_options;
     runner_options.device = options_.device;
     runner_options.threads = options_.threads;
