@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "services/aggregator/version_source.h"
+#include "tests/testing/unimplemented_registry.h"
 #include "tests/unit/aggregator/fakes.h"
 
 namespace atelier::aggregator {
@@ -12,37 +13,15 @@ using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 
 // Lists what it is told to; knows nothing else.
-class ListingRegistry final : public coordinator::RegistryClient {
+class ListingRegistry final : public testing::UnimplementedRegistry {
  public:
   explicit ListingRegistry(v1::ListEnsemblesResponse list) : list_(std::move(list)) {}
 
   absl::StatusOr<v1::ListEnsemblesResponse> ListEnsembles(const std::string&) override {
     return list_;
   }
-  absl::StatusOr<std::string> PutBytes(std::string_view) override { return Unused(); }
-  absl::StatusOr<std::string> PutFile(const std::filesystem::path&) override { return Unused(); }
-  absl::StatusOr<std::string> GetBytes(const std::string&) override { return Unused(); }
-  absl::Status GetFile(const std::string&, const std::filesystem::path&) override {
-    return Unused();
-  }
-  absl::StatusOr<bool> Exists(const std::string&) override { return Unused(); }
-  absl::StatusOr<v1::EnsembleVersion> Publish(const v1::EnsembleVersion&, bool) override {
-    return Unused();
-  }
-  absl::StatusOr<v1::PromotedEnsemble> Promote(const std::string&, int) override {
-    return Unused();
-  }
-  absl::StatusOr<v1::EnsembleVersion> GetEnsemble(const std::string&, int) override {
-    return Unused();
-  }
-  std::unique_ptr<PromotedWatch> WatchPromoted(
-      const std::string&, std::function<void(const v1::PromotedEnsemble&)>) override {
-    return nullptr;
-  }
 
  private:
-  static absl::Status Unused() { return absl::UnimplementedError("not used"); }
-
   const v1::ListEnsemblesResponse list_;
 };
 

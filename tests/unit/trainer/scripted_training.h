@@ -12,6 +12,7 @@
 #include "common/base/sha256.h"
 #include "services/coordinator/client.h"
 #include "services/data/client.h"
+#include "tests/testing/unimplemented_registry.h"
 
 namespace atelier::trainer {
 
@@ -126,43 +127,20 @@ class FakeFleet final : public coordinator::FleetClient {
   std::vector<v1::FinishTaskRequest> finishes;
 };
 
-class FakeRegistry : public coordinator::RegistryClient {
+class FakeRegistry : public testing::UnimplementedRegistry {
  public:
   absl::StatusOr<std::string> PutBytes(std::string_view bytes) override {
     const std::string digest = Sha256Hex(bytes);
     stored[digest] = std::string(bytes);
     return digest;
   }
-  absl::StatusOr<std::string> PutFile(const std::filesystem::path&) override { return Unused(); }
   absl::StatusOr<std::string> GetBytes(const std::string& digest) override {
     const auto found = stored.find(digest);
     if (found == stored.end()) return absl::NotFoundError("no artifact " + digest);
     return found->second;
   }
-  absl::Status GetFile(const std::string&, const std::filesystem::path&) override {
-    return Unused();
-  }
   absl::StatusOr<bool> Exists(const std::string& digest) override { return stored.count(digest); }
-  absl::StatusOr<v1::EnsembleVersion> Publish(const v1::EnsembleVersion&, bool) override {
-    return Unused();
-  }
-  absl::StatusOr<v1::PromotedEnsemble> Promote(const std::string&, int) override {
-    return Unused();
-  }
-  absl::StatusOr<v1::EnsembleVersion> GetEnsemble(const std::string&, int) override {
-    return Unused();
-  }
-  absl::StatusOr<v1::ListEnsemblesResponse> ListEnsembles(const std::string&) override {
-    return Unused();
-  }
-  std::unique_ptr<PromotedWatch> WatchPromoted(
-      const std::string&, std::function<void(const v1::PromotedEnsemble&)>) override {
-    return nullptr;
-  }
   std::map<std::string, std::string> stored;
-
- private:
-  static absl::Status Unused() { return absl::UnimplementedError("a task does not call it"); }
 };
 
 inline v1::Assignment Task() {
