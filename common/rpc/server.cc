@@ -19,6 +19,7 @@
 #include "common/rpc/health.h"
 #include "common/rpc/http_server.h"
 #include "common/rpc/lock_order.h"
+#include "common/rpc/status.h"
 #include "common/rpc/watchdog.h"
 
 namespace atelier::rpc {
@@ -87,8 +88,7 @@ class RefuseGarbage final : public grpc::experimental::Interceptor {
       garbage_ = methods->GetRecvMessage() == nullptr;
     }
     if (garbage_ && methods->QueryInterceptionHookPoint(Point::PRE_SEND_STATUS)) {
-      methods->ModifySendStatus({grpc::StatusCode::INVALID_ARGUMENT,
-                                 "the request's bytes are no message of this method"});
+      methods->ModifySendStatus({grpc::StatusCode::INVALID_ARGUMENT, kNoMessage});
     }
     methods->Proceed();
   }

@@ -12,4 +12,8 @@ namespace atelier::rpc {
 grpc::Status ToGrpcStatus(const absl::Status& status);
 absl::Status FromGrpcStatus(const grpc::Status& status);
 
+// What is said, with INVALID_ARGUMENT, of a request that cannot be parsed.
+inline constexpr char kNoMessage[] =
+    "the request's bytes are no message of this method, or a text in it is not UTF-8";
+
 }  // namespace atelier::rpc

@@ -3,6 +3,7 @@
 #include <grpcpp/support/proto_buffer_reader.h>
 
 #include "common/base/status.h"
+#include "common/rpc/status.h"
 #include "services/aggregator/element_limits.h"
 
 namespace atelier::aggregator {
@@ -14,7 +15,7 @@ absl::Status Parse(grpc::ByteBuffer& bytes, google::protobuf::Message& message) 
   grpc::ProtoBufferReader parsed(&bytes);
   if (message.ParseFromZeroCopyStream(&parsed)) return absl::OkStatus();
   message.Clear();
-  return absl::InvalidArgumentError("the request's bytes are no message of this method");
+  return absl::InvalidArgumentError(rpc::kNoMessage);
 }
 
 }  // namespace

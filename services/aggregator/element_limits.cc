@@ -9,6 +9,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/base/status.h"
+#include "common/rpc/status.h"
 
 namespace atelier::aggregator {
 namespace {
@@ -25,9 +26,7 @@ constexpr uint32_t kWireTypeMask = (1U << kWireTypeBits) - 1;
 // Deeper than any of our messages; they do not hold themselves.
 constexpr int kMaxDepth = 16;
 
-absl::Status NoMessage() {
-  return absl::InvalidArgumentError("the request's bytes are no message of this method");
-}
+absl::Status NoMessage() { return absl::InvalidArgumentError(rpc::kNoMessage); }
 
 WireType WireTypeOf(const FieldDescriptor& field) {
   switch (field.type()) {

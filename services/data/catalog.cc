@@ -13,6 +13,7 @@
 #include "common/base/files.h"
 #include "common/base/sha256.h"
 #include "common/base/status.h"
+#include "common/base/utf8.h"
 #include "common/vision/guarded.h"
 #include "common/vision/split.h"
 #include "services/data/path_guard.h"
@@ -311,7 +312,7 @@ absl::StatusOr<v1::DatasetSummary> Summarize(const Dataset& dataset, const v1::S
   v1::DatasetSummary summary;
   summary.set_digest(dataset.digest);
   summary.set_layout(dataset.layout);
-  summary.set_folder_name(dataset.folder.filename().string());
+  summary.set_folder_name(ReplaceInvalidUtf8(dataset.folder.filename().string()));
   *summary.mutable_quarantined() = {dataset.quarantined.begin(), dataset.quarantined.end()};
   *summary.mutable_duplicates() = {dataset.duplicates.begin(), dataset.duplicates.end()};
   for (const std::string& name : dataset.classes) summary.add_classes()->set_name(name);

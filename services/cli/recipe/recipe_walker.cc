@@ -11,6 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "common/base/status.h"
+#include "common/base/utf8.h"
 
 namespace atelier::cli {
 namespace {
@@ -173,6 +174,10 @@ class ScalarFiller {
   }
 
   absl::Status FillString(const std::string& text) {
+    if (!IsUtf8(text)) {
+      return Error(node_, file_,
+                   absl::StrCat(field_.name(), " is not UTF-8: save the file as UTF-8"));
+    }
     const google::protobuf::Reflection& r = *message_.GetReflection();
     field_.is_repeated() ? r.AddString(&message_, &field_, text)
                          : r.SetString(&message_, &field_, text);

@@ -89,7 +89,7 @@ TEST_F(CoordinatorRpcs, GarbageIsAnInvalidArgument) {
        {"/atelier.v1.CoordinatorService/GetRun", "/atelier.v1.CoordinatorService/WatchRun"}) {
     for (const std::string& bytes : atelier::testing::Garbage()) {
       EXPECT_THAT(atelier::testing::CallWithBytes(Channel(), method, bytes, kPatience),
-                  StatusIs(absl::StatusCode::kInvalidArgument));
+                  StatusIs(absl::StatusCode::kInvalidArgument, ::testing::HasSubstr("UTF-8")));
       ExpectNextGoodRequestSucceeds();
     }
   }

@@ -145,7 +145,7 @@ TEST_P(Garbage, IsAnInvalidArgumentAndTheNextGoodRequestSucceeds) {
                                            grpc::InsecureChannelCredentials());
   for (const std::string& bytes : atelier::testing::Garbage()) {
     EXPECT_THAT(atelier::testing::CallWithBytes(channel, GetParam(), bytes, kPatience),
-                StatusIs(kInvalid));
+                StatusIs(kInvalid, ::testing::HasSubstr("UTF-8")));
     ExpectNextGoodRequestSucceeds();
   }
 }

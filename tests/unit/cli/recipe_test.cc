@@ -84,6 +84,13 @@ TEST(ParseRecipeTest, SaysWhereTheYamlItselfIsBroken) {
               StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("r.yaml:")));
 }
 
+// Of all characters yaml-cpp only looks at the first bytes.
+TEST(ParseRecipeTest, RefusesTextInAnotherEncoding) {
+  EXPECT_THAT(ParseRecipe("stages:\n  - name: \xca!!str 1\n", "r.yaml"),
+              StatusIs(absl::StatusCode::kInvalidArgument,
+                       AllOf(HasSubstr("r.yaml:2:11: name"), HasSubstr("UTF-8"))));
+}
+
 TEST(ParseRecipeTest, RefusesAnEmptyDocument) {
   EXPECT_THAT(ParseRecipe("", "r.yaml"), StatusIs(absl::StatusCode::kInvalidArgument));
 }

@@ -51,6 +51,16 @@ TEST_F(CatalogTest, DescribesSortedAndTheDigestIsTheContents) {
   EXPECT_NE(third->digest, first->digest);
 }
 
+// A message with a text that is not UTF-8 does not arrive.
+TEST_F(CatalogTest, AFolderOfAnyNameIsSummarised) {
+  const auto folder = dir_.path() / "b\xe4r";
+  WriteClasses(folder, 2);
+  const auto catalog = Catalog::Create(folder, {}, 1).value();
+  ASSERT_OK_AND_ASSIGN(const auto dataset, Describe(*catalog));
+  ASSERT_OK_AND_ASSIGN(const v1::DatasetSummary summary, Summarize(*dataset, {}));
+  EXPECT_EQ(summary.folder_name(), "b\xef\xbf\xbdr");
+}
+
 TEST_F(CatalogTest, CopiesAreDroppedAndListed) {
   WriteClasses(dir_.path(), 2);
   Write(dir_.path() / "dog" / "copy.png", Png(0));
