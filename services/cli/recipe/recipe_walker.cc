@@ -58,6 +58,13 @@ std::string EnumNames(const EnumDescriptor& type) {
   return absl::StrJoin(names, ", ");
 }
 
+// yaml-cpp writes U+FFFD for Unicode's noncharacters: a run's recipe would not be what it ran with.
+bool SurvivesWriting(const std::string& text) {
+  YAML::Emitter out;
+  out << YAML::DoubleQuoted << text;  // what it takes where plain text will not do
+  return YAML::Load(out.c_str()).Scalar() == text;
+}
+
 // The value to set, whichever way the field is set (singular or added to a list).
 class ScalarFiller {
  public:
@@ -177,6 +184,12 @@ class ScalarFiller {
     if (!IsUtf8(text)) {
       return Error(node_, file_,
                    absl::StrCat(field_.name(), " is not UTF-8: save the file as UTF-8"));
+    }
+    if (!SurvivesWriting(text)) {
+      return Error(
+          node_, file_,
+          absl::StrCat(field_.name(), " has a character that YAML cannot write: U+FFFF or ",
+                       "another one that Unicode keeps for itself"));
     }
     const google::protobuf::Reflection& r = *message_.GetReflection();
     field_.is_repeated() ? r.AddString(&message_, &field_, text)

@@ -5,6 +5,7 @@
 
 #include <fstream>
 
+#include "absl/strings/str_cat.h"
 #include "tests/testing/status_matchers.h"
 #include "tests/testing/temp_dir.h"
 
@@ -89,6 +90,14 @@ TEST(ParseRecipeTest, RefusesTextInAnotherEncoding) {
   EXPECT_THAT(ParseRecipe("stages:\n  - name: \xca!!str 1\n", "r.yaml"),
               StatusIs(absl::StatusCode::kInvalidArgument,
                        AllOf(HasSubstr("r.yaml:2:11: name"), HasSubstr("UTF-8"))));
+}
+
+TEST(ParseRecipeTest, RefusesCharactersThatCannotBeWrittenBack) {
+  for (const char* name : {"\xef\xbf\xbf", "a\xef\xb7\x90", "\xf0\x9f\xbf\xbe"}) {
+    EXPECT_THAT(ParseRecipe(absl::StrCat("stages: [{name: ", name, "}]"), "r.yaml"),
+                StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("r.yaml:1:17: name has")));
+  }
+  EXPECT_TRUE(ParseRecipe("stages: [{name: \xea\xb7\xb8\xeb\xa6\xbc \xf0\x9f\x8e\xa8}]", "r").ok());
 }
 
 TEST(ParseRecipeTest, RefusesAnEmptyDocument) {
