@@ -56,22 +56,23 @@ absl::StatusOr<Message*> Element(Message& message, const FieldDescriptor& field,
     names.push_back(element->GetReflection()->GetString(*element, name));
     if (names.back() == key) return element;
   }
-  return absl::InvalidArgumentError(absl::StrCat("no \"", key, "\" in ", field.name(),
+  return absl::InvalidArgumentError(absl::StrCat("no \"", Shortened(key), "\" in ", field.name(),
                                                  "; there are ", size, ": ",
-                                                 absl::StrJoin(names, ", ")));
+                                                 Shortened(absl::StrJoin(names, ", "))));
 }
 
 absl::Status ApplyAt(Message& message, const std::vector<std::string>& path, size_t at,
                      const YAML::Node& value, const std::string& source) {
   const FieldDescriptor* field = message.GetDescriptor()->FindFieldByName(path[at]);
   if (field == nullptr) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("unknown field \"", path[at], "\" of ", message.GetDescriptor()->name(),
-                     "; known: ", FieldNames(*message.GetDescriptor())));
+    return absl::InvalidArgumentError(absl::StrCat(
+        "unknown field \"", Shortened(path[at]), "\" of ", message.GetDescriptor()->name(),
+        "; known: ", FieldNames(*message.GetDescriptor())));
   }
   if (at + 1 == path.size()) return FillField(value, source, *field, message);
   if (field->cpp_type() != FieldDescriptor::CPPTYPE_MESSAGE) {
-    return absl::InvalidArgumentError(absl::StrCat("\"", path[at], "\" has no fields of its own"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("\"", Shortened(path[at]), "\" has no fields of its own"));
   }
   if (!field->is_repeated()) {
     return ApplyAt(*message.GetReflection()->MutableMessage(&message, field), path, at + 1, value,
@@ -195,7 +196,7 @@ absl::StatusOr<v1::RunPlan> LoadRecipe(const std::string& name_or_file) {
 
 absl::Status ApplyOverride(v1::RunPlan& plan, const std::string& override_text) {
   const size_t equals = override_text.find('=');
-  const std::string source = absl::StrCat("--set ", override_text);
+  const std::string source = absl::StrCat("--set ", Shortened(override_text));
   if (equals == std::string::npos || equals == 0) {
     return absl::InvalidArgumentError(source + ": expected PATH=VALUE, e.g. batch_size=16");
   }

@@ -36,7 +36,7 @@ std::string KindOf(const YAML::Node& node) {
     case YAML::NodeType::Sequence:
       return "a list";
     case YAML::NodeType::Scalar:
-      return absl::StrCat("\"", node.Scalar(), "\"");
+      return absl::StrCat("\"", Shortened(node.Scalar()), "\"");
     default:
       return "nothing";
   }
@@ -221,6 +221,12 @@ absl::Status FillOne(const YAML::Node& node, const std::string& file, const Fiel
 
 }  // namespace
 
+std::string Shortened(std::string_view text) {
+  constexpr size_t kEnough = 200;
+  if (text.size() <= kEnough) return std::string(text);
+  return absl::StrCat(std::string(CutUtf8(text, kEnough)), "...");
+}
+
 std::string FieldNames(const Descriptor& type) {
   std::vector<std::string> names;
   for (int i = 0; i < type.field_count(); ++i) names.push_back(type.field(i)->name());
@@ -254,11 +260,12 @@ absl::Status FillMessage(const YAML::Node& node, const std::string& file, Messag
     const FieldDescriptor* field = type.FindFieldByName(key.Scalar());
     if (field == nullptr) {
       return Error(key, file,
-                   absl::StrCat("unknown field \"", key.Scalar(), "\" of ", type.name(),
+                   absl::StrCat("unknown field \"", Shortened(key.Scalar()), "\" of ", type.name(),
                                 "; known: ", FieldNames(type)));
     }
     if (!seen.insert(key.Scalar()).second) {
-      return Error(key, file, absl::StrCat("field \"", key.Scalar(), "\" is given twice"));
+      return Error(key, file,
+                   absl::StrCat("field \"", Shortened(key.Scalar()), "\" is given twice"));
     }
     ATELIER_RETURN_IF_ERROR(FillField(entry.second, file, *field, message));
   }

@@ -5,6 +5,7 @@
 #include <yaml-cpp/yaml.h>
 
 #include <string>
+#include <string_view>
 
 #include "absl/status/status.h"
 
@@ -18,6 +19,9 @@ absl::Status FillMessage(const YAML::Node& node, const std::string& file,
 absl::Status FillField(const YAML::Node& node, const std::string& file,
                        const google::protobuf::FieldDescriptor& field,
                        google::protobuf::Message& message);
+
+// A user's text as errors repeat it: not more of it than a person reads.
+std::string Shortened(std::string_view text);
 
 // "a, b, c": names of the fields of a message type.
 std::string FieldNames(const google::protobuf::Descriptor& type);

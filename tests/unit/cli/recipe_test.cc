@@ -206,6 +206,18 @@ TEST(ApplyOverrideTest, NamesWhatIsWrong) {
   EXPECT_THAT(ApplyOverride(plan, "seed.x=1"), StatusIs(absl::StatusCode::kInvalidArgument));
 }
 
+TEST(ApplyOverrideTest, RepeatsOnlyTheBeginningOfALongText) {
+  auto plan = *LoadRecipe("fast");
+  const std::string text(100'000, 'x');
+  for (const std::string& override_text :
+       {text, text + "=1", "stages." + text + "=1", "epochs." + text + "=1", "batch_size=" + text,
+        "stages.0={" + text + ": 1}"}) {
+    const absl::Status status = ApplyOverride(plan, override_text);
+    EXPECT_THAT(status, StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("xxx...")));
+    EXPECT_LT(status.message().size(), 1'000);
+  }
+}
+
 TEST(RecipeToYamlTest, ReadsBackToTheSamePlan) {
   for (const BuiltinRecipe& recipe : BuiltinRecipes()) {
     ASSERT_OK_AND_ASSIGN(v1::RunPlan plan, LoadRecipe(std::string(recipe.name)));
