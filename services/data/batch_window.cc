@@ -182,9 +182,9 @@ std::shared_ptr<BatchWindow> WindowRoom::Living(const std::string& key) const {
 }
 
 absl::StatusOr<std::shared_ptr<BatchWindow>> WindowRoom::Open(
-    const std::string& plan_digest, int epoch,
+    const std::string& plan, int epoch,
     const std::function<absl::StatusOr<std::shared_ptr<BatchProducer>>()>& make) {
-  const std::string key = absl::StrCat(plan_digest, "/", epoch);
+  const std::string key = absl::StrCat(plan, "/", epoch);
   {
     MutexLock lock(mutex_);
     if (auto window = Living(key)) return window;

@@ -91,10 +91,10 @@ class WindowRoom {
  public:
   WindowRoom(int64_t max_bytes, int workers) : budget_(max_bytes), workers_(workers) {}
 
-  // The window of (plan digest, epoch): an existing one, or a new one from `make`. What cannot be
-  // made leaves nothing behind.
+  // The window of (plan, epoch): an existing one, or a new one from `make`. `plan` tells plans
+  // apart. What cannot be made leaves nothing behind.
   absl::StatusOr<std::shared_ptr<BatchWindow>> Open(
-      const std::string& plan_digest, int epoch,
+      const std::string& plan, int epoch,
       const std::function<absl::StatusOr<std::shared_ptr<BatchProducer>>()>& make);
 
   WindowBudget::Stats stats() const { return budget_.stats(); }

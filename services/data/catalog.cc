@@ -251,9 +251,10 @@ absl::StatusOr<std::shared_ptr<const Dataset>> Catalog::Describe(
   ATELIER_RETURN_IF_ERROR(CheckBudget(*dataset, request.bad_sample_budget()));
   dataset->digest = DigestOf(*dataset);
   MutexLock lock(mutex_);
-  Remember({dataset->digest, dataset->classes}, dataset);
+  Remember({folder, dataset->digest, dataset->classes}, dataset);
   if (std::is_sorted(dataset->classes.begin(), dataset->classes.end())) {
-    Remember({dataset->digest, {}}, dataset);  // what a plan without a list of classes means
+    // What a plan without a list of classes means.
+    Remember({folder, dataset->digest, {}}, dataset);
   }
   return dataset;
 }
@@ -275,9 +276,12 @@ std::shared_ptr<const Dataset> Catalog::Recall(const Key& key) {
 absl::StatusOr<std::shared_ptr<const Dataset>> Catalog::Find(const v1::DataPlan& plan,
                                                              const StopCheck& stop) {
   ATELIER_RETURN_IF_ERROR(Asked(stop));
+  ATELIER_ASSIGN_OR_RETURN(fs::path folder, ResolveBelow(root_, plan.dataset()));
+  const Key key{
+      std::move(folder), plan.dataset_digest(), {plan.classes().begin(), plan.classes().end()}};
   {
     MutexLock lock(mutex_);
-    auto known = Recall({plan.dataset_digest(), {plan.classes().begin(), plan.classes().end()}});
+    auto known = Recall(key);
     if (known != nullptr) return known;
   }
   v1::DescribeDatasetRequest request;
