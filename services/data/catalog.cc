@@ -140,7 +140,9 @@ absl::StatusOr<Catalog::FileRecord> Catalog::ExamineCached(const fs::path& path)
       return found->second;
     }
   }
-  if (!IsBelow(root_, path)) return Refused("missing, or a link that leaves the root");
+  const absl::StatusOr<bool> below = IsBelow(root_, path);
+  if (!below.ok()) return Unread(below.status());
+  if (!*below) return Refused("missing, or a link that leaves the root");
   FileRecord record;
   if (info.st_size > limits_.max_bytes) {
     record = Refused(absl::StrCat(path.filename().string(), " has ", info.st_size,
@@ -301,7 +303,8 @@ absl::StatusOr<std::shared_ptr<const Dataset>> Catalog::Find(const v1::DataPlan&
 absl::StatusOr<std::string> Catalog::ReadSample(const Dataset& dataset, uint32_t sample) const {
   const v1::Sample& entry = dataset.samples[sample];
   const fs::path path = dataset.folder / entry.file();
-  if (!IsBelow(root_, path)) {
+  ATELIER_ASSIGN_OR_RETURN(const bool below, IsBelow(root_, path));
+  if (!below) {
     return absl::FailedPreconditionError(entry.file() + " is gone since the dataset was described");
   }
   ATELIER_ASSIGN_OR_RETURN(std::string bytes,

@@ -62,7 +62,7 @@ class Catalog {
                                                       const StopCheck& stop = {});
 
   // A sample's encoded bytes, checked against the manifest: FailedPrecondition when the file
-  // changed.
+  // changed or is gone. As ErrnoStatus: it could not be read.
   absl::StatusOr<std::string> ReadSample(const Dataset& dataset, uint32_t sample) const;
 
   const vision::DecodeLimits& limits() const { return limits_; }

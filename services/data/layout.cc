@@ -79,7 +79,8 @@ class FolderWalk {
     std::error_code error;
     const fs::path real = fs::canonical(dir, error);
     if (error) return Unlisted(error, dir);
-    if (!IsBelow(root_, real)) {
+    ATELIER_ASSIGN_OR_RETURN(const bool below, IsBelow(root_, real));
+    if (!below) {
       return Refused(folder, "a link that leaves the data-service's root");
     }
     if (!entered_.insert(real).second) return Refused(folder, "a link to a folder read already");
@@ -138,7 +139,8 @@ FoundLayout Finished(v1::DatasetLayout layout, std::vector<FoundFile> files) {
 
 absl::StatusOr<std::vector<FoundFile>> FromCsv(const fs::path& root, const fs::path& dir,
                                                const std::string& csv) {
-  if (!IsBelow(root, dir / csv)) {
+  ATELIER_ASSIGN_OR_RETURN(const bool below, IsBelow(root, dir / csv));
+  if (!below) {
     return absl::InvalidArgumentError(
         absl::StrCat(csv, " is a link that leaves the data-service's root"));
   }

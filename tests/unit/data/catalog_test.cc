@@ -228,6 +228,26 @@ TEST_F(CatalogTest, APictureThatMayBeReadAgainIsThere) {
   EXPECT_EQ(after->samples.size(), 4U);
 }
 
+// A run that hears that a picture is gone ends; one that cannot get at it may ask again.
+TEST_F(CatalogTest, ASampleThatCannotBeReachedIsNotGone) {
+  using std::filesystem::perms;
+  WriteClasses(dir_.path(), 2);
+  auto catalog = Open();
+  ASSERT_OK_AND_ASSIGN(const auto dataset, Describe(*catalog));
+  const auto folder = dir_.path() / "cat";
+  std::filesystem::permissions(folder, perms::none);
+  {
+    const testing::AsNobody nobody(dir_.path());
+    EXPECT_THAT(catalog->ReadSample(*dataset, 0),
+                StatusIs(absl::StatusCode::kPermissionDenied, HasSubstr("0.png")));
+  }
+  std::filesystem::permissions(folder, perms::owner_all);
+  EXPECT_THAT(catalog->ReadSample(*dataset, 0), IsOk());
+  std::filesystem::remove(folder / "0.png");
+  EXPECT_THAT(catalog->ReadSample(*dataset, 0),
+              StatusIs(absl::StatusCode::kFailedPrecondition, HasSubstr("is gone")));
+}
+
 // A file under somebody's write lease cannot be opened at once: one of the errors that pass.
 TEST_F(CatalogTest, APictureThatCannotBeReadForNowIsNotBlamed) {
   WriteClasses(dir_.path(), 2);
