@@ -210,7 +210,11 @@ absl::StatusOr<FoundLayout> FindLayout(const fs::path& root, const fs::path& dat
   const auto has_folder = [&](const char* name) {
     return std::binary_search(listing.folders.begin(), listing.folders.end(), name);
   };
+  Listing train;
   if (has_folder("train")) {
+    ATELIER_ASSIGN_OR_RETURN(train, List(dataset / "train"));
+  }
+  if (!train.folders.empty()) {
     ATELIER_RETURN_IF_ERROR(walk.AddClasses("train/"));
     if (has_folder("test")) ATELIER_RETURN_IF_ERROR(walk.Add("test/", "", true));
     return Finished(v1::TRAIN_TEST, std::move(walk.files()));
@@ -229,7 +233,12 @@ absl::StatusOr<FoundLayout> FindLayout(const fs::path& root, const fs::path& dat
         absl::StrCat("the folder has ", tables.size(), " CSV files (", tables[0], ", ", tables[1],
                      ", …); keep the one with the columns filename and category"));
   }
-  ATELIER_RETURN_IF_ERROR(walk.AddClasses(""));
+  // A class may be called train. Beside test/ alone it is a training part without classes, and what
+  // tells it from test/ is not what anybody wants to learn.
+  const bool parts_only = listing.folders == std::vector<std::string>{"test", "train"};
+  if (unlabeled_ok || !parts_only) {
+    ATELIER_RETURN_IF_ERROR(walk.AddClasses(""));
+  }
   std::vector<FoundFile>& files = walk.files();
   const bool folders = !files.empty();
   if (unlabeled_ok) {
