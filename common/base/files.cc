@@ -116,9 +116,14 @@ AtomicFileWriter::~AtomicFileWriter() {
 
 absl::StatusOr<std::unique_ptr<AtomicFileWriter>> AtomicFileWriter::Create(const fs::path& path) {
   static std::atomic<uint64_t> counter{0};
-  fs::path temp = path;
-  temp += absl::StrCat(".tmp.", ::getpid(), ".", counter.fetch_add(1));
-  const int fd = ::open(temp.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+  fs::path temp;
+  int fd = -1;
+  // A name that is taken is what a killed process of our id left behind: in a container each is 1.
+  do {
+    temp = path;
+    temp += absl::StrCat(".tmp.", ::getpid(), ".", counter.fetch_add(1));
+    fd = ::open(temp.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+  } while (fd < 0 && errno == EEXIST);
   if (fd < 0) return ErrnoStatus(errno, "creating", path);
   return std::unique_ptr<AtomicFileWriter>(new AtomicFileWriter(path, std::move(temp), fd));
 }

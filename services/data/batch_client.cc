@@ -125,12 +125,17 @@ class BatchStreamImpl final : public BatchStream {
     if (replicas_.empty()) return false;
     const std::string& address = replicas_[tried_ % replicas_.size()];
     auto stub = v1::DataService::NewStub(channels_->Connect(address));
-    MutexLock lock(mutex_);
     // A stream lives as long as its reader computes; liveness is keepalive's and the lease's
     // business.
-    context_ = std::make_unique<grpc::ClientContext>();
-    reader_ = stub->StreamBatches(context_.get(), request_);
-    if (cancelled_) context_->TryCancel();
+    grpc::ClientContext* context = nullptr;
+    {
+      MutexLock lock(mutex_);
+      context_ = std::make_unique<grpc::ClientContext>();
+      if (cancelled_) context_->TryCancel();  // remembered: the call ends as it begins
+      context = context_.get();
+    }
+    // Waits for the connection; not under the lock, which Cancel takes.
+    reader_ = stub->StreamBatches(context, request_);
     return true;
   }
 
@@ -154,7 +159,7 @@ class BatchStreamImpl final : public BatchStream {
   const std::chrono::milliseconds patience_;
   v1::StreamBatchesRequest request_;  // first_step: what comes next
   size_t tried_ = 0;
-  std::unique_ptr<grpc::ClientReader<v1::Batch>> reader_;
+  std::unique_ptr<grpc::ClientReader<v1::Batch>> reader_;  // Next's alone
 
   Mutex mutex_;
   CondVar wake_;

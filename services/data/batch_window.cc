@@ -70,11 +70,11 @@ void BatchWindow::Request(int step, BatchDone done) {
     if (found != entries_.end() && found->second.batch != nullptr) {
       ready = found->second.batch;
     } else if (found != entries_.end()) {
-      found->second.waiting.push_back(std::move(done));
+      Wait(found->second, std::move(done));
     } else if (step <= fastest_) {
       behind = true;  // was here, and is gone
     } else if (StartProduction(step)) {
-      entries_[step].waiting.push_back(std::move(done));
+      Wait(entries_[step], std::move(done));
     } else {
       refused = true;
     }
@@ -93,6 +93,11 @@ void BatchWindow::Request(int step, BatchDone done) {
   }
 }
 
+void BatchWindow::Wait(Entry& entry, BatchDone done) {
+  entry.waiting.push_back(std::move(done));
+  entry.self = shared_from_this();
+}
+
 void BatchWindow::ProduceAhead() {
   const int64_t share = budget_.share();
   const int last = std::min(fastest_ + kStepsAhead, producer_->steps() - 1);
@@ -106,8 +111,9 @@ void BatchWindow::ProduceAhead() {
 }
 
 bool BatchWindow::StartProduction(int step) {
-  auto self = shared_from_this();
-  const bool accepted = workers_.Submit([self, step] {
+  const bool accepted = workers_.Submit([window = weak_from_this(), step] {
+    const std::shared_ptr<BatchWindow> self = window.lock();
+    if (self == nullptr) return;  // nobody waits, and nobody will ask
     auto batch = self->producer_->Produce(step);
     self->budget_.CountProduced();
     if (batch.ok()) {
@@ -127,6 +133,7 @@ void BatchWindow::Finish(int step, absl::StatusOr<SharedBatch> batch) {
     Entry& entry = entries_[step];
     waiting = std::move(entry.waiting);
     entry.waiting.clear();
+    entry.self.reset();  // the worker that calls this holds the window
     if (batch.ok()) {
       entry.batch = *batch;
       bytes_ += BytesOf(entry.batch);
@@ -182,9 +189,9 @@ std::shared_ptr<BatchWindow> WindowRoom::Living(const std::string& key) const {
 }
 
 absl::StatusOr<std::shared_ptr<BatchWindow>> WindowRoom::Open(
-    const std::string& plan_digest, int epoch,
+    const std::string& plan, int epoch,
     const std::function<absl::StatusOr<std::shared_ptr<BatchProducer>>()>& make) {
-  const std::string key = absl::StrCat(plan_digest, "/", epoch);
+  const std::string key = absl::StrCat(plan, "/", epoch);
   {
     MutexLock lock(mutex_);
     if (auto window = Living(key)) return window;

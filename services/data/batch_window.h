@@ -2,9 +2,9 @@
 //
 // The window slides with the fastest consumer: a few steps ahead of it are produced, what slower
 // consumers still need is kept as far as the bytes allow, oldest first out. A consumer behind the
-// window has its batches computed again for itself alone. Workers never wait for a consumer. All
-// windows together hold no more than their budget: one that is opened takes its share from the
-// others.
+// window has its batches computed again for itself alone. Workers never wait for a consumer, nor do
+// they produce ahead for a window that everybody has left. All windows together hold no more than
+// their budget: one that is opened takes its share from the others.
 #pragma once
 
 #include <functional>
@@ -49,7 +49,7 @@ class WindowBudget {
   Stats stats_ ABSL_GUARDED_BY(mutex_);
 };
 
-// Thread-safe. Outlives its requests by holding itself.
+// Thread-safe. Outlives its requests by holding itself. Made by make_shared.
 class BatchWindow : public std::enable_shared_from_this<BatchWindow> {
  public:
   BatchWindow(std::shared_ptr<const BatchProducer> producer, WorkerPool& workers,
@@ -67,8 +67,10 @@ class BatchWindow : public std::enable_shared_from_this<BatchWindow> {
   struct Entry {
     SharedBatch batch;  // empty while it is being produced
     std::vector<BatchDone> waiting;
+    std::shared_ptr<BatchWindow> self;  // set while anybody waits
   };
 
+  void Wait(Entry& entry, BatchDone done) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // False: the workers are taken, and there is no entry.
   bool StartProduction(int step) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Finish(int step, absl::StatusOr<SharedBatch> batch);
@@ -91,10 +93,10 @@ class WindowRoom {
  public:
   WindowRoom(int64_t max_bytes, int workers) : budget_(max_bytes), workers_(workers) {}
 
-  // The window of (plan digest, epoch): an existing one, or a new one from `make`. What cannot be
-  // made leaves nothing behind.
+  // The window of (plan, epoch): an existing one, or a new one from `make`. `plan` tells plans
+  // apart. What cannot be made leaves nothing behind.
   absl::StatusOr<std::shared_ptr<BatchWindow>> Open(
-      const std::string& plan_digest, int epoch,
+      const std::string& plan, int epoch,
       const std::function<absl::StatusOr<std::shared_ptr<BatchProducer>>()>& make);
 
   WindowBudget::Stats stats() const { return budget_.stats(); }

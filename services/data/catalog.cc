@@ -140,7 +140,9 @@ absl::StatusOr<Catalog::FileRecord> Catalog::ExamineCached(const fs::path& path)
       return found->second;
     }
   }
-  if (!IsBelow(root_, path)) return Refused("missing, or a link that leaves the root");
+  const absl::StatusOr<bool> below = IsBelow(root_, path);
+  if (!below.ok()) return Unread(below.status());
+  if (!*below) return Refused("missing, or a link that leaves the root");
   FileRecord record;
   if (info.st_size > limits_.max_bytes) {
     record = Refused(absl::StrCat(path.filename().string(), " has ", info.st_size,
@@ -251,9 +253,10 @@ absl::StatusOr<std::shared_ptr<const Dataset>> Catalog::Describe(
   ATELIER_RETURN_IF_ERROR(CheckBudget(*dataset, request.bad_sample_budget()));
   dataset->digest = DigestOf(*dataset);
   MutexLock lock(mutex_);
-  Remember({dataset->digest, dataset->classes}, dataset);
+  Remember({folder, dataset->digest, dataset->classes}, dataset);
   if (std::is_sorted(dataset->classes.begin(), dataset->classes.end())) {
-    Remember({dataset->digest, {}}, dataset);  // what a plan without a list of classes means
+    // What a plan without a list of classes means.
+    Remember({folder, dataset->digest, {}}, dataset);
   }
   return dataset;
 }
@@ -275,9 +278,12 @@ std::shared_ptr<const Dataset> Catalog::Recall(const Key& key) {
 absl::StatusOr<std::shared_ptr<const Dataset>> Catalog::Find(const v1::DataPlan& plan,
                                                              const StopCheck& stop) {
   ATELIER_RETURN_IF_ERROR(Asked(stop));
+  ATELIER_ASSIGN_OR_RETURN(fs::path folder, ResolveBelow(root_, plan.dataset()));
+  const Key key{
+      std::move(folder), plan.dataset_digest(), {plan.classes().begin(), plan.classes().end()}};
   {
     MutexLock lock(mutex_);
-    auto known = Recall({plan.dataset_digest(), {plan.classes().begin(), plan.classes().end()}});
+    auto known = Recall(key);
     if (known != nullptr) return known;
   }
   v1::DescribeDatasetRequest request;
@@ -297,7 +303,8 @@ absl::StatusOr<std::shared_ptr<const Dataset>> Catalog::Find(const v1::DataPlan&
 absl::StatusOr<std::string> Catalog::ReadSample(const Dataset& dataset, uint32_t sample) const {
   const v1::Sample& entry = dataset.samples[sample];
   const fs::path path = dataset.folder / entry.file();
-  if (!IsBelow(root_, path)) {
+  ATELIER_ASSIGN_OR_RETURN(const bool below, IsBelow(root_, path));
+  if (!below) {
     return absl::FailedPreconditionError(entry.file() + " is gone since the dataset was described");
   }
   ATELIER_ASSIGN_OR_RETURN(std::string bytes,

@@ -55,13 +55,14 @@ class Catalog {
       const v1::DescribeDatasetRequest& request, const DescribeProgressCallback& on_progress,
       const StopCheck& stop = {});
 
-  // The dataset of a plan: known by digest and order of classes, else described at plan.dataset.
-  // FailedPrecondition when what is there now has another digest.
+  // The dataset of a plan: the one described at plan.dataset with its digest and order of classes,
+  // else what is there now, described. Errors as Describe's, and FailedPrecondition when that has
+  // another digest.
   absl::StatusOr<std::shared_ptr<const Dataset>> Find(const v1::DataPlan& plan,
                                                       const StopCheck& stop = {});
 
   // A sample's encoded bytes, checked against the manifest: FailedPrecondition when the file
-  // changed.
+  // changed or is gone. As ErrnoStatus: it could not be read.
   absl::StatusOr<std::string> ReadSample(const Dataset& dataset, uint32_t sample) const;
 
   const vision::DecodeLimits& limits() const { return limits_; }
@@ -93,8 +94,14 @@ class Catalog {
                                                      const DescribeProgressCallback& on_progress,
                                                      const StopCheck& stop);
 
-  // A digest and an order of classes: the digest does not know the order, which labels depend on.
-  using Key = std::pair<std::string, std::vector<std::string>>;
+  // The digest knows neither the order of the classes, which labels depend on, nor the folder,
+  // which samples are read from: another of equal content may go at any time.
+  struct Key {
+    std::filesystem::path folder;
+    std::string digest;
+    std::vector<std::string> classes;
+    bool operator==(const Key&) const = default;
+  };
   void Remember(Key key, std::shared_ptr<const Dataset> dataset)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // The dataset of `key` becomes the one used last; nullptr: there is none.

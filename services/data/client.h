@@ -47,7 +47,8 @@ class DataClient {
                                                       const CallScope& scope = {}) = 0;
 };
 
-// Batches of one epoch in order. Not thread-safe, but Cancel may come from any thread.
+// Batches of one epoch in order. Not thread-safe, but Cancel may come from any thread, and never
+// waits.
 class BatchStream {
  public:
   virtual ~BatchStream() = default;

@@ -45,14 +45,17 @@ grpc::ServerWriteReactor<v1::DescribeDatasetResponse>* DataServiceImpl::Describe
 absl::StatusOr<std::shared_ptr<BatchWindow>> DataServiceImpl::OpenWindow(
     const v1::StreamBatchesRequest& request, const StopCheck& stop) {
   ATELIER_RETURN_IF_ERROR(stop());  // it may have waited for long behind others
+  // The digest leaves the folder out. A window reads from its own, which may go before another of
+  // equal content does.
+  const std::string plan =
+      absl::StrCat(DataPlanDigest(request.plan()), "/", request.plan().dataset());
   ATELIER_ASSIGN_OR_RETURN(
       auto window,
-      windows_.Open(DataPlanDigest(request.plan()), request.epoch(),
-                    [&]() -> absl::StatusOr<std::shared_ptr<BatchProducer>> {
-                      ATELIER_ASSIGN_OR_RETURN(auto dataset, catalog_.Find(request.plan(), stop));
-                      return BatchProducer::Create(catalog_, cache_, std::move(dataset),
-                                                   request.plan(), request.epoch());
-                    }));
+      windows_.Open(plan, request.epoch(), [&]() -> absl::StatusOr<std::shared_ptr<BatchProducer>> {
+        ATELIER_ASSIGN_OR_RETURN(auto dataset, catalog_.Find(request.plan(), stop));
+        return BatchProducer::Create(catalog_, cache_, std::move(dataset), request.plan(),
+                                     request.epoch());
+      }));
   if (request.first_step() < 0 || request.first_step() > window->steps()) {
     return absl::OutOfRangeError(absl::StrCat("first_step ", request.first_step(),
                                               ": the epoch has ", window->steps(), " steps"));

@@ -79,7 +79,8 @@ class FolderWalk {
     std::error_code error;
     const fs::path real = fs::canonical(dir, error);
     if (error) return Unlisted(error, dir);
-    if (!IsBelow(root_, real)) {
+    ATELIER_ASSIGN_OR_RETURN(const bool below, IsBelow(root_, real));
+    if (!below) {
       return Refused(folder, "a link that leaves the data-service's root");
     }
     if (!entered_.insert(real).second) return Refused(folder, "a link to a folder read already");
@@ -138,7 +139,8 @@ FoundLayout Finished(v1::DatasetLayout layout, std::vector<FoundFile> files) {
 
 absl::StatusOr<std::vector<FoundFile>> FromCsv(const fs::path& root, const fs::path& dir,
                                                const std::string& csv) {
-  if (!IsBelow(root, dir / csv)) {
+  ATELIER_ASSIGN_OR_RETURN(const bool below, IsBelow(root, dir / csv));
+  if (!below) {
     return absl::InvalidArgumentError(
         absl::StrCat(csv, " is a link that leaves the data-service's root"));
   }
@@ -208,7 +210,11 @@ absl::StatusOr<FoundLayout> FindLayout(const fs::path& root, const fs::path& dat
   const auto has_folder = [&](const char* name) {
     return std::binary_search(listing.folders.begin(), listing.folders.end(), name);
   };
+  Listing train;
   if (has_folder("train")) {
+    ATELIER_ASSIGN_OR_RETURN(train, List(dataset / "train"));
+  }
+  if (!train.folders.empty()) {
     ATELIER_RETURN_IF_ERROR(walk.AddClasses("train/"));
     if (has_folder("test")) ATELIER_RETURN_IF_ERROR(walk.Add("test/", "", true));
     return Finished(v1::TRAIN_TEST, std::move(walk.files()));
@@ -227,7 +233,12 @@ absl::StatusOr<FoundLayout> FindLayout(const fs::path& root, const fs::path& dat
         absl::StrCat("the folder has ", tables.size(), " CSV files (", tables[0], ", ", tables[1],
                      ", …); keep the one with the columns filename and category"));
   }
-  ATELIER_RETURN_IF_ERROR(walk.AddClasses(""));
+  // A class may be called train. Beside test/ alone it is a training part without classes, and what
+  // tells it from test/ is not what anybody wants to learn.
+  const bool parts_only = listing.folders == std::vector<std::string>{"test", "train"};
+  if (unlabeled_ok || !parts_only) {
+    ATELIER_RETURN_IF_ERROR(walk.AddClasses(""));
+  }
   std::vector<FoundFile>& files = walk.files();
   const bool folders = !files.empty();
   if (unlabeled_ok) {

@@ -23,13 +23,14 @@ struct FoundLayout {
   std::vector<std::string> class_names;  // sorted bytewise
 };
 
-// Tried in this order: TRAIN_TEST (a folder train/), CSV_FLAT (one *.csv with the columns filename
-// and category), CLASS_FOLDERS (folders with files), then a flat folder: UNLABELED if
-// `unlabeled_ok`, else NAME_PREFIX (every name is CLASS_rest or CLASS followed by digits, as
-// dog_3.jpg, dog12.jpg). Hidden files are ignored; a file whose name is not UTF-8 is refused, its
-// name escaped. Links are followed as long as they stay below `root` (canonical; `dataset` is, too)
-// and enter no folder twice. InvalidArgument: such a link does, a table is damaged, or no layout
-// fits; the message says what each would look like.
+// Tried in this order: TRAIN_TEST (a folder train/ with folders), CSV_FLAT (one *.csv with the
+// columns filename and category), CLASS_FOLDERS (folders with files; train/ and test/ alone are
+// none unless `unlabeled_ok`), then a flat folder: UNLABELED if `unlabeled_ok`, else NAME_PREFIX
+// (every name is CLASS_rest or CLASS followed by digits, as dog_3.jpg, dog12.jpg). Hidden files are
+// ignored; a file whose name is not UTF-8 is refused, its name escaped. Links are followed as long
+// as they stay below `root` (canonical; `dataset` is, too) and enter no folder twice.
+// InvalidArgument: such a link does, a table is damaged, or no layout fits; the message says what
+// each would look like.
 absl::StatusOr<FoundLayout> FindLayout(const std::filesystem::path& root,
                                        const std::filesystem::path& dataset, bool unlabeled_ok);
 

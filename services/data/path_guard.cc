@@ -1,8 +1,11 @@
 #include "services/data/path_guard.h"
 
 #include <algorithm>
+#include <cerrno>
+#include <system_error>
 
 #include "absl/strings/str_cat.h"
+#include "common/base/files.h"
 
 namespace atelier::data {
 namespace {
@@ -14,6 +17,11 @@ constexpr size_t kMaxPart = 255;
 bool HasPrefix(const fs::path& root, const fs::path& path) {
   const auto [end, ignored] = std::mismatch(root.begin(), root.end(), path.begin(), path.end());
   return end == root.end();
+}
+
+// The answer, not a failure to find it.
+bool SaysThereIsNone(const std::error_code& error) {
+  return error.value() == ENOENT || error.value() == ENOTDIR || error.value() == ELOOP;
 }
 
 }  // namespace
@@ -39,7 +47,11 @@ absl::StatusOr<fs::path> ResolveBelow(const fs::path& root, const std::string& p
   }
   std::error_code error;
   const fs::path resolved = fs::canonical(root / relative, error);
-  if (error || !fs::is_directory(resolved, error)) {
+  const bool folder = !error && fs::is_directory(resolved, error);
+  if (error && !SaysThereIsNone(error)) {
+    return ErrnoStatus(error.value(), "looking for the dataset", shown);
+  }
+  if (!folder) {
     return absl::NotFoundError(
         absl::StrCat("dataset ", shown, ": no such folder below the data-service's root"));
   }
@@ -49,10 +61,12 @@ absl::StatusOr<fs::path> ResolveBelow(const fs::path& root, const std::string& p
   return resolved;
 }
 
-bool IsBelow(const fs::path& root, const fs::path& file) {
+absl::StatusOr<bool> IsBelow(const fs::path& root, const fs::path& file) {
   std::error_code error;
   const fs::path resolved = fs::canonical(file, error);
-  return !error && HasPrefix(root, resolved);
+  if (!error) return HasPrefix(root, resolved);
+  if (SaysThereIsNone(error)) return false;
+  return ErrnoStatus(error.value(), "looking for", file);
 }
 
 }  // namespace atelier::data

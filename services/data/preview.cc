@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "common/base/status.h"
+#include "common/rpc/limits.h"
 #include "common/vision/decode.h"
 #include "common/vision/guarded.h"
 #include "services/data/batch_producer.h"
@@ -36,6 +37,17 @@ vision::Image PictureOf(const v1::Batch& batch, int i) {
   return image;
 }
 
+// They are one message.
+absl::Status CheckMessageBytes(const v1::PreviewResponse& response, int wanted, int size) {
+  const size_t bytes = response.ByteSizeLong();
+  if (bytes <= size_t{rpc::kPictureReceiveBytes}) return absl::OkStatus();
+  return absl::ResourceExhaustedError(absl::StrCat(
+      "count: ", response.pictures_size(), " of the ", wanted, " pictures of ", size,
+      " px already take ", bytes, " bytes, ", rpc::kPictureReceiveBytes,
+      " fit into a message; ask for fewer at a time (count or sample_ids), or for smaller ones "
+      "(plan.image.size)"));
+}
+
 absl::Status Make(Catalog& catalog, PictureCache& cache, const v1::PreviewRequest& request,
                   v1::PreviewResponse& response, const StopCheck& stop) {
   const int wanted = request.sample_ids().empty() ? request.count() : request.sample_ids_size();
@@ -47,6 +59,12 @@ absl::Status Make(Catalog& catalog, PictureCache& cache, const v1::PreviewReques
   ATELIER_ASSIGN_OR_RETURN(
       const auto producer,
       BatchProducer::Create(catalog, cache, dataset, request.plan(), request.epoch()));
+  const auto add = [&](std::string png, std::string caption) {
+    v1::EncodedPicture& out = *response.add_pictures();
+    out.set_png(std::move(png));
+    out.set_caption(std::move(caption));
+    return CheckMessageBytes(response, wanted, request.plan().image().size());
+  };
   const auto add_plain = [&](uint32_t id) -> absl::Status {
     ATELIER_RETURN_IF_ERROR(stop());
     if (id >= dataset->samples.size()) {
@@ -55,12 +73,9 @@ absl::Status Make(Catalog& catalog, PictureCache& cache, const v1::PreviewReques
     }
     ATELIER_ASSIGN_OR_RETURN(const auto picture, producer->Picture(id));
     ATELIER_ASSIGN_OR_RETURN(std::string png, vision::EncodePng(*picture));
-    v1::EncodedPicture& out = *response.add_pictures();
-    out.set_png(std::move(png));
     const int label = dataset->class_of_sample[id];
-    out.set_caption(label < 0 ? dataset->samples[id].file()
-                              : dataset->classes[static_cast<size_t>(label)]);
-    return absl::OkStatus();
+    return add(std::move(png), label < 0 ? dataset->samples[id].file()
+                                         : dataset->classes[static_cast<size_t>(label)]);
   };
   for (const uint32_t id : request.sample_ids()) ATELIER_RETURN_IF_ERROR(add_plain(id));
   for (int step = 0; response.pictures_size() < wanted && step < producer->steps(); ++step) {
@@ -72,13 +87,13 @@ absl::Status Make(Catalog& catalog, PictureCache& cache, const v1::PreviewReques
         continue;
       }
       ATELIER_ASSIGN_OR_RETURN(std::string png, vision::EncodePng(PictureOf(batch, i)));
-      v1::EncodedPicture& out = *response.add_pictures();
-      out.set_png(std::move(png));
+      std::string caption;
       if (batch.labels_size() > 0) {
         const size_t classes = dataset->classes.size();
-        out.set_caption(
-            Caption(dataset->classes, batch.labels().data() + static_cast<size_t>(i) * classes));
+        caption =
+            Caption(dataset->classes, batch.labels().data() + static_cast<size_t>(i) * classes);
       }
+      ATELIER_RETURN_IF_ERROR(add(std::move(png), std::move(caption)));
     }
   }
   return absl::OkStatus();

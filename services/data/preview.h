@@ -9,8 +9,8 @@
 namespace atelier::data {
 
 // Fills `response`, which is of no use after an error. Errors as StreamBatches', and
-// ResourceExhausted without memory. `stop` is asked before each picture, too. Never throws.
-// Thread-safe.
+// ResourceExhausted without memory, and as soon as the pictures take more than a message. `stop` is
+// asked before each picture, too. Never throws. Thread-safe.
 absl::Status MakePreview(Catalog& catalog, PictureCache& cache, const v1::PreviewRequest& request,
                          v1::PreviewResponse& response, const StopCheck& stop);
 

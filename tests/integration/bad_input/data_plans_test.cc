@@ -77,5 +77,24 @@ TEST_F(PlansTest, OfTwoOrdersOfTheClassesAreKeptApart) {
   EXPECT_EQ(turned_batches[0].labels(0), 0);
 }
 
+// A window reads its folder, whose files may go without the other's.
+TEST_F(PlansTest, OfTwoFoldersOfEqualContentShareNoWindow) {
+  WriteClasses(root() / "copy", kPerClass);
+  ASSERT_OK_AND_ASSIGN(const DatasetDescription good, Describe("good"));
+  ASSERT_OK_AND_ASSIGN(const DatasetDescription copy, Describe("copy"));
+  ASSERT_EQ(copy.summary.digest(), good.summary.digest());
+  v1::DataPlan plan = PlanOf("good", good.summary.digest());
+  plan.mutable_image()->set_size(480);  // far more than is on its way to one that does not read
+  plan.set_batch_size(2);
+  const auto waiting = source_->Open(plan, 0, 0);
+  ASSERT_OK_AND_ASSIGN(const std::optional<v1::Batch> first, waiting->Next());
+  plan.set_dataset("copy");
+  ASSERT_OK_AND_ASSIGN(const auto batches, Epoch(plan));
+  ASSERT_EQ(batches.size(), kPerClass);
+  EXPECT_EQ(batches[0].digest(), first->digest());
+  // One window makes no step twice.
+  EXPECT_GT(server_->stats().batches_produced, kPerClass);
+}
+
 }  // namespace
 }  // namespace atelier::data

@@ -2,12 +2,20 @@
 // from the middle and from another replica; a consumer that stops reading harms nobody.
 #include <gmock/gmock.h>
 #include <grpcpp/channel.h>
+#include <grpcpp/create_channel.h>
+#include <grpcpp/security/credentials.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
 #include <fstream>
+#include <future>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "atelier/v1/data_service.grpc.pb.h"
@@ -239,6 +247,64 @@ TEST_F(BatchStreamsTest, AConsumerThatStopsReadingLeavesMemoryFlatAndOthersAtThe
   // The stalled ones lost nothing: what they go on with is the rest of their epoch.
   const std::vector<std::string> whole = Epoch(Address(*free_server), plan, 0);
   EXPECT_THAT(Rest(*stalled[0]), ElementsAreArray(whole.begin() + 1, whole.end()));
+}
+
+// The system makes connections to it, and nobody ever answers.
+class SilentPort {
+ public:
+  SilentPort() : fd_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+    sockaddr_in address = {};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    socklen_t size = sizeof(address);
+    EXPECT_EQ(::bind(fd_, reinterpret_cast<sockaddr*>(&address), size), 0);
+    EXPECT_EQ(::listen(fd_, 8), 0);
+    EXPECT_EQ(::getsockname(fd_, reinterpret_cast<sockaddr*>(&address), &size), 0);
+    address_ = "127.0.0.1:" + std::to_string(ntohs(address.sin_port));
+  }
+  ~SilentPort() { Close(); }
+  SilentPort(const SilentPort&) = delete;
+  SilentPort& operator=(const SilentPort&) = delete;
+
+  const std::string& address() const { return address_; }
+  bool WaitForConnection(std::chrono::milliseconds patience) const {
+    pollfd waiting = {fd_, POLLIN, 0};
+    return ::poll(&waiting, 1, static_cast<int>(patience.count())) == 1;
+  }
+  // Resets what was connected.
+  void Close() {
+    if (fd_ >= 0) ::close(std::exchange(fd_, -1));
+  }
+
+ private:
+  int fd_;
+  std::string address_;
+};
+
+// Of which no attempt to connect ends by itself while a test runs.
+class PatientChannels final : public rpc::ChannelFactory {
+ public:
+  std::shared_ptr<grpc::Channel> Connect(const std::string& address) override {
+    grpc::ChannelArguments arguments;
+    // The least that an attempt gets, in spite of its name.
+    arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 3'600'000);
+    return grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), arguments);
+  }
+};
+
+// It is called where a trainer's leases are renewed.
+TEST_F(BatchStreamsTest, ACancelDoesNotWaitForTheConnection) {
+  constexpr std::chrono::seconds kPatience{30};
+  SilentPort port;
+  const auto stream = BatchSource::Create(std::make_shared<PatientChannels>(), {port.address()})
+                          ->Open({}, /*epoch=*/0, 0);
+  auto next = std::async(std::launch::async, [&] { return stream->Next().status(); });
+  EXPECT_TRUE(port.WaitForConnection(kPatience));
+  auto cancel = std::async(std::launch::async, [&] { stream->Cancel(); });
+  EXPECT_EQ(cancel.wait_for(kPatience), std::future_status::ready);
+  EXPECT_EQ(next.wait_for(kPatience), std::future_status::ready);
+  port.Close();  // lets go of whoever waits for it nevertheless
+  EXPECT_THAT(next.get(), testing::StatusIs(absl::StatusCode::kCancelled));
 }
 
 // Sends one batch, as it is.

@@ -43,6 +43,26 @@ TEST(AtomicFileWriter, WithoutCommitNothingAppears) {
   EXPECT_EQ(FilesIn(dir.path()), 0);
 }
 
+// In a container every process has the same id.
+TEST(AtomicFileWriter, WhatAKilledProcessOfTheSameIdLeftIsInNobodysWay) {
+  TempDir dir;
+  const auto path = dir.path() / "a";
+  std::string temp;
+  {
+    ASSERT_OK_AND_ASSIGN(auto writer, AtomicFileWriter::Create(path));
+    temp = std::filesystem::directory_iterator(dir.path())->path().string();
+  }
+  const size_t number = temp.rfind('.') + 1;
+  for (const int next : {1, 2}) {
+    std::ofstream(temp.substr(0, number) + std::to_string(std::stoi(temp.substr(number)) + next))
+        << "left";
+  }
+  ASSERT_EQ(FilesIn(dir.path()), 2);
+  EXPECT_THAT(WriteFileAtomically(path, "whole"), IsOk());
+  EXPECT_THAT(ReadFile(path), IsOkAndHolds("whole"));
+  EXPECT_EQ(FilesIn(dir.path()), 3) << "it may be another's";
+}
+
 TEST(AtomicFileWriter, CommitAsChoosesTheNameAtTheEnd) {
   TempDir dir;
   ASSERT_OK_AND_ASSIGN(auto writer, AtomicFileWriter::Create(dir.path() / "upload"));

@@ -6,6 +6,7 @@
 #include <memory>
 #include <new>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "tests/testing/full_pool.h"
@@ -136,6 +137,25 @@ TEST_F(BatchWindowTest, AProductionThatIsRefusedIsUnavailableAndNotLost) {
     EXPECT_EQ((*batch)->digest(), alone->Produce(step)->digest()) << step;
   }
   workers.Stop();
+}
+
+// A stream that was cancelled waits for its batch; what was to be made ahead for it is not made.
+TEST_F(BatchWindowTest, NothingIsMadeAheadForAWindowThatEverybodyHasLeft) {
+  WorkerPool workers(1);
+  WindowBudget budget(64 << 20);
+  std::promise<void> go_on;
+  ASSERT_TRUE(workers.Submit([&] { go_on.get_future().wait(); }));
+  auto window = std::make_shared<BatchWindow>(Producer(), workers, budget);
+  absl::Status answer = absl::UnknownError("none came");
+  window->Request(0, [&](const absl::StatusOr<SharedBatch>& batch) { answer = batch.status(); });
+  const std::weak_ptr<BatchWindow> left = std::exchange(window, nullptr);
+  EXPECT_FALSE(left.expired()) << "somebody waits";
+  go_on.set_value();
+  workers.Stop();
+  EXPECT_THAT(answer, testing::IsOk());
+  EXPECT_TRUE(left.expired());
+  EXPECT_EQ(budget.stats().produced, 1);
+  EXPECT_EQ(budget.stats().bytes, 0);
 }
 
 TEST_F(BatchWindowTest, LabelsCountAgainstTheMessageToo) {

@@ -106,6 +106,33 @@ TEST_F(CatalogTest, AFileThatChangedIsNotReadAsTheOldOne) {
   EXPECT_THAT(catalog->ReadSample(*dataset, 0), StatusIs(absl::StatusCode::kFailedPrecondition));
 }
 
+// The digest is that of both folders; what happens to one is no business of the other's.
+TEST_F(CatalogTest, AFolderIsReadThoughItsCopyLosesAPicture) {
+  WriteClasses(dir_.path() / "a", 2);
+  std::filesystem::copy(dir_.path() / "a", dir_.path() / "b",
+                        std::filesystem::copy_options::recursive);
+  auto catalog = Open();
+  v1::DescribeDatasetRequest request;
+  v1::DataPlan plan;
+  for (const char* folder : {"a", "b"}) {
+    request.set_dataset(folder);
+    ASSERT_OK_AND_ASSIGN(const auto described, catalog->Describe(request, [](int, int) {}));
+    plan.set_dataset_digest(described->digest);
+  }
+  std::filesystem::remove(dir_.path() / "b" / "cat" / "0.png");
+  for (const std::vector<std::string>& classes :
+       {std::vector<std::string>{}, std::vector<std::string>{"cat", "dog"}}) {
+    *plan.mutable_classes() = {classes.begin(), classes.end()};
+    plan.set_dataset("a");
+    ASSERT_OK_AND_ASSIGN(const auto whole, catalog->Find(plan));
+    EXPECT_THAT(catalog->ReadSample(*whole, 0), IsOk());
+    plan.set_dataset("b");
+    ASSERT_OK_AND_ASSIGN(const auto incomplete, catalog->Find(plan));
+    EXPECT_THAT(catalog->ReadSample(*incomplete, 0),
+                StatusIs(absl::StatusCode::kFailedPrecondition));
+  }
+}
+
 // A client chooses the order of the classes, and there are n! of them.
 TEST_F(CatalogTest, OrdersOfTheClassesAreForgottenLeastRecentlyUsedFirst) {
   std::vector<std::string> classes = {"a", "b", "c", "d"};
@@ -199,6 +226,26 @@ TEST_F(CatalogTest, APictureThatMayBeReadAgainIsThere) {
   nobody.emplace(dir_.path());
   ASSERT_OK_AND_ASSIGN(const auto after, Describe(*catalog));
   EXPECT_EQ(after->samples.size(), 4U);
+}
+
+// A run that hears that a picture is gone ends; one that cannot get at it may ask again.
+TEST_F(CatalogTest, ASampleThatCannotBeReachedIsNotGone) {
+  using std::filesystem::perms;
+  WriteClasses(dir_.path(), 2);
+  auto catalog = Open();
+  ASSERT_OK_AND_ASSIGN(const auto dataset, Describe(*catalog));
+  const auto folder = dir_.path() / "cat";
+  std::filesystem::permissions(folder, perms::none);
+  {
+    const testing::AsNobody nobody(dir_.path());
+    EXPECT_THAT(catalog->ReadSample(*dataset, 0),
+                StatusIs(absl::StatusCode::kPermissionDenied, HasSubstr("0.png")));
+  }
+  std::filesystem::permissions(folder, perms::owner_all);
+  EXPECT_THAT(catalog->ReadSample(*dataset, 0), IsOk());
+  std::filesystem::remove(folder / "0.png");
+  EXPECT_THAT(catalog->ReadSample(*dataset, 0),
+              StatusIs(absl::StatusCode::kFailedPrecondition, HasSubstr("is gone")));
 }
 
 // A file under somebody's write lease cannot be opened at once: one of the errors that pass.

@@ -43,6 +43,30 @@ TEST_F(FindLayoutTest, TrainAndTest) {
   EXPECT_EQ(found.files[0].file, "test/1.png");
 }
 
+TEST_F(FindLayoutTest, AClassMayBeCalledTrain) {
+  int seed = 0;
+  for (const char* name : {"bus", "plane", "train"}) {
+    Write(dir_.path() / name / "1.png", Png(seed++));
+  }
+  ASSERT_OK_AND_ASSIGN(const FoundLayout found, Find());
+  EXPECT_EQ(found.layout, v1::CLASS_FOLDERS);
+  EXPECT_THAT(found.class_names, ElementsAre("bus", "plane", "train"));
+  EXPECT_EQ(found.files.size(), 3U);
+}
+
+TEST_F(FindLayoutTest, TrainAndTestWithoutClassesAreNoClasses) {
+  Write(dir_.path() / "train" / "1.png", Png(1));
+  Write(dir_.path() / "test" / "2.png", Png(2));
+  EXPECT_THAT(Find(), StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("train/<class>/")));
+  ASSERT_OK_AND_ASSIGN(const FoundLayout unlabeled, Find(true));
+  EXPECT_EQ(unlabeled.files.size(), 2U);
+  // A table may say what their classes are.
+  Write(dir_.path() / "labels.csv", "filename,category\ntrain/1.png,cat\ntest/2.png,\n");
+  ASSERT_OK_AND_ASSIGN(const FoundLayout table, Find());
+  EXPECT_EQ(table.layout, v1::CSV_FLAT);
+  EXPECT_THAT(table.class_names, ElementsAre("cat"));
+}
+
 TEST_F(FindLayoutTest, ATableBesideThePictures) {
   Write(dir_.path() / "1.png", Png(1));
   Write(dir_.path() / "labels.csv", "filename,category\n1.png,cat\n");

@@ -2,6 +2,7 @@
 
 #include <memory>
 #include <new>
+#include <random>
 #include <vector>
 
 #include "tests/testing/little_memory.h"
@@ -15,6 +16,16 @@ namespace {
 
 using ::atelier::testing::IsOk;
 using ::atelier::testing::StatusIs;
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+
+// Random pixels, of which a PNG is no smaller.
+std::string NoisePng(uint32_t seed, int size) {
+  std::mt19937 random(seed);
+  vision::Image image = vision::Image::Make(size, size, 3);
+  for (uint8_t& pixel : image.pixels) pixel = static_cast<uint8_t>(random());
+  return vision::EncodePng(image).value();
+}
 
 class PreviewTest : public ::testing::Test {
  protected:
@@ -27,7 +38,11 @@ class PreviewTest : public ::testing::Test {
   }
   absl::Status Make() {
     response_.Clear();
-    return MakePreview(*catalog_, cache_, request_, response_, [] { return absl::OkStatus(); });
+    asked_ = 0;
+    return MakePreview(*catalog_, cache_, request_, response_, [this] {
+      ++asked_;
+      return absl::OkStatus();
+    });
   }
 
   testing::TempDir dir_;
@@ -35,6 +50,7 @@ class PreviewTest : public ::testing::Test {
   std::unique_ptr<Catalog> catalog_;
   v1::PreviewRequest request_;
   v1::PreviewResponse response_;
+  int asked_ = 0;  // whether to stop
 };
 
 TEST_F(PreviewTest, AsTrainedOnAndPlainEveryPictureIsAPng) {
@@ -53,6 +69,29 @@ TEST_F(PreviewTest, AsTrainedOnAndPlainEveryPictureIsAPng) {
   }
   request_.add_sample_ids(6);
   EXPECT_THAT(Make(), StatusIs(absl::StatusCode::kInvalidArgument));
+}
+
+// The client's channel would refuse the answer, and say nothing that helps.
+TEST_F(PreviewTest, MoreThanAMessageIsRefusedWithTheFixAndNotMadeToTheEnd) {
+  constexpr int kSize = 1024;
+  constexpr int kFit = 5;  // of 3 MiB in 16
+  for (uint32_t i = 0; i <= kFit; ++i) {
+    Write(dir_.path() / (i % 2 == 0 ? "cat" : "dog") / (std::to_string(i) + ".png"),
+          NoisePng(i, kSize));
+  }
+  Describe();
+  request_.mutable_plan()->mutable_image()->set_size(kSize);
+  for (const bool plain : {false, true}) {
+    request_.set_plain(plain);
+    request_.set_count(kFit + 1);
+    EXPECT_THAT(Make(), StatusIs(absl::StatusCode::kResourceExhausted,
+                                 AllOf(HasSubstr("count"), HasSubstr("image.size"))));
+    request_.set_count(kFit);
+    EXPECT_THAT(Make(), IsOk());
+  }
+  for (int i = 0; i < 64; ++i) request_.add_sample_ids(0);
+  EXPECT_THAT(Make(), StatusIs(absl::StatusCode::kResourceExhausted));
+  EXPECT_LE(asked_, kFit + 3);  // at the beginning, and before each picture
 }
 
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)  // their shadows take terabytes
