@@ -5,7 +5,7 @@
 #   default: deploy/demo.sh, tests/run.sh, deploy/demo.sh again; prints how long each took
 # PIP_* and *_proxy of the environment, and the CA bundle that PIP_CERT names, are handed in. So is the
 # compiler's cache that CCACHE_DIR names: a machine of the same Debian has compiled most of it then, if
-# from this path; without it the build takes as long as on a fresh machine.
+# from this path and in this language; without it the build takes as long as on a fresh machine.
 # Ends with 77 (skipped) where no Docker daemon answers.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
@@ -30,6 +30,10 @@ checkout=/root/atelier
 if [ -n "${CCACHE_DIR:-}" ]; then
   options+=(-e "CCACHE_DIR=$CCACHE_DIR" -v "$CCACHE_DIR:$CCACHE_DIR")
   checkout=$PWD
+  # The language of messages is part of what it compares.
+  for name in LANG LC_ALL LC_CTYPE LC_MESSAGES; do
+    if [ -n "${!name:-}" ]; then options+=(-e "$name"); fi
+  done
 fi
 if [ -n "${PIP_CERT:-}" ]; then options+=(-v "$PIP_CERT:$PIP_CERT:ro"); fi
 
