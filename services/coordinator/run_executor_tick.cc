@@ -214,7 +214,7 @@ absl::Status RunExecutor::Finish(const std::string& run_id) {
   }
   const int64_t now = UnixMillis(clock_.WallNow());
   bool promoted = false;
-  ATELIER_RETURN_IF_ERROR(
+  const absl::Status stored =
       Mutate(run_id, [&](RunChange& change, Transaction& transaction) -> absl::Status {
         v1::Run& run = change.record.run;
         ATELIER_ASSIGN_OR_RETURN(*run.mutable_ensemble(),
@@ -232,7 +232,12 @@ absl::Status RunExecutor::Finish(const std::string& run_id) {
                                         run.ensemble().version(), promoted ? ", promoted" : ""),
                            now);
         return absl::OkStatus();
-      }));
+      });
+  if (absl::IsInvalidArgument(stored)) {  // and will be: the run ends (P8)
+    return CloseRun(run_id, v1::RUN_FAILED,
+                    absl::StrCat("the ensemble cannot be stored: ", stored.message()));
+  }
+  ATELIER_RETURN_IF_ERROR(stored);
   if (promoted) notifier_->Notify(kPromotionsTopic);
   return absl::OkStatus();
 }

@@ -180,6 +180,24 @@ TEST_F(PublicationTest, MetricsAreThoseOfCommonEnsemble) {
   EXPECT_EQ(version.run_id(), run_id_);
 }
 
+// All runs are one message.
+TEST_F(PublicationTest, AListHasTheScoresWithoutTheConfusion) {
+  const v1::Run run = Train(MakePlan({"a"}, {"train"}), {{"train", 0.5}});
+  EXPECT_EQ(run.metrics().confusion_size(), 4);
+  ASSERT_OK_AND_ASSIGN(const v1::ListRunsResponse listed, executor_->List());
+  ASSERT_EQ(listed.runs_size(), 1);
+  EXPECT_EQ(listed.runs(0).metrics().confusion_size(), 0);
+  EXPECT_EQ(listed.runs(0).metrics().images(), 2);
+}
+
+TEST_F(PublicationTest, AnEnsembleThatCannotBeStoredFailsTheRun) {
+  ASSERT_THAT(executor_->FinishTask(MakeDone(SubmitAndGrant(), 0.5)), IsOk());
+  store_->refuse_once = absl::InvalidArgumentError("too large for a row");
+  executor_->Tick();
+  EXPECT_EQ(GetRun().state(), v1::RUN_FAILED);
+  EXPECT_THAT(GetRun().error(), HasSubstr("too large for a row"));
+}
+
 TEST_F(PublicationTest, ADamagedProbabilityArtifactFailsTheRunAndResumePublishesOnceItIsBack) {
   Connect("t1");
   run_id_ = Submit(MakePlan({"a"}, {"train"}));
