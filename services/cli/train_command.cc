@@ -82,14 +82,6 @@ int TrainRemote(const TrainOptions& options, const v1::RunPlan& plan, Context& c
                          options, context);
 }
 
-// A run that never began leaves nothing: the folder was new or empty.
-void RemoveUnused(const RunDirectory& directory) {
-  const absl::StatusOr<RunOrigin> origin = directory.ReadOrigin();
-  if (!origin.ok() || !origin->run_id.empty()) return;
-  std::error_code ignored;
-  std::filesystem::remove_all(directory.path(), ignored);
-}
-
 int TrainHere(const TrainOptions& options, const v1::RunPlan& plan, Context& context) {
   const absl::StatusOr<std::filesystem::path> data = ExistingFolder(options.data);
   if (!data.ok()) return ExitCode(data.status());
@@ -102,13 +94,17 @@ int TrainHere(const TrainOptions& options, const v1::RunPlan& plan, Context& con
   // Before anything else, so that whatever happens the folder says what it is.
   const absl::Status kept = directory->WriteOrigin(origin);
   if (!kept.ok()) return Fail(kept);
+  absl::StatusOr<std::unique_ptr<DirectoryLock>> lock = directory->Lock();
+  // Another found it new or empty as well, and was faster: nothing of it is ours to remove.
+  if (!lock.ok()) return Fail(lock.status());
   int code = kFailed;
   {
-    const auto session = TrainingSession::OpenEmbedded(*directory, *data, options.limits);
+    const auto session =
+        TrainingSession::OpenEmbedded(*directory, *std::move(lock), *data, options.limits);
     code = session.ok() ? SubmitAndFollow(**session, origin, *directory, plan, options, context)
                         : Fail(session.status());
   }
-  if (code == kFailed || code == kWrongUsage) RemoveUnused(*directory);
+  if (code == kFailed || code == kWrongUsage) directory->RemoveIfUnused();
   return code;
 }
 
