@@ -45,6 +45,16 @@ void SayDataset(const v1::DatasetSummary& dataset) {
   Say(text);
 }
 
+// A fleet carries the run out whatever happens here, and only its id finds it again.
+absl::Status GoesOn(const RunOrigin& origin, const absl::Status& error) {
+  const std::string there = absl::StrCat(origin.run_id, " --coordinator ", origin.coordinator);
+  return absl::Status(
+      error.code(),
+      absl::StrCat("run ", origin.run_id, " was submitted and goes on, but --out ",
+                   "cannot be written: ", error.message(), "\n  watch:  atelier runs watch ", there,
+                   "\n  cancel: atelier runs cancel ", there));
+}
+
 int SubmitAndFollow(TrainingSession& session, RunOrigin origin,
                     const std::optional<RunDirectory>& directory, v1::RunPlan plan,
                     const TrainOptions& options, Context& context) {
@@ -62,7 +72,7 @@ int SubmitAndFollow(TrainingSession& session, RunOrigin origin,
   origin.run_id = submitted->run_id();
   if (directory.has_value()) {
     const absl::Status kept = directory->WriteOrigin(origin);
-    if (!kept.ok()) return Fail(kept);
+    if (!kept.ok()) return Fail(origin.coordinator.empty() ? kept : GoesOn(origin, kept));
     Say(absl::StrCat("run ", origin.run_id, " in ", directory->path().string()));
   } else {
     Say(absl::StrCat("run ", origin.run_id, " at ", options.coordinator));
