@@ -108,6 +108,30 @@ TEST(TrainingLoop, ADrainedAndResumedTrainingEndsWithTheSameBits) {
   EXPECT_GT(drained, 20) << "the stops fall into the training";
 }
 
+// A checkpoint's digest is of its own epoch's steps (checkpoint.proto), whatever came before.
+TEST(TrainingLoop, TheLedgersDigestBeginsAnewWithEachEpoch) {
+  FakeFleet fleet;
+  FakeRegistry registry;
+  Outcome out;
+  // In the second epoch: the loop looks at the clock some ten times in each.
+  ASSERT_THAT(TrainOnce(fleet, registry, /*stop_at=*/20, out),
+              testing::IsOkAndHolds(LoopEnd::kDrained));
+  int epoch_ends = 0;
+  for (const v1::CommitCheckpointRequest& commit : fleet.commits) {
+    ASSERT_OK_AND_ASSIGN(const Checkpoint checkpoint,
+                         ParseCheckpoint(registry.stored[commit.digest()]));
+    std::string expected = Sha256Hex("");
+    epoch_ends += checkpoint.manifest.cursor().step() == 0 ? 1 : 0;
+    for (const v1::AppliedStep& step : commit.applied()) {
+      if (step.epoch() < checkpoint.manifest.cursor().epoch()) continue;
+      expected = ExtendLedger(expected, step.step(), step.batch_digest());
+    }
+    EXPECT_EQ(checkpoint.manifest.epoch_ledger_digest(), expected);
+  }
+  EXPECT_GT(epoch_ends, 0);
+  EXPECT_GT(fleet.commits.back().cursor().step(), 0) << "the stop falls into an epoch";
+}
+
 // The task's owner reports the failure while the signal lives on, and a drain may come then.
 TEST(TrainingLoop, AnExceptionLeavesNoInterruptBehind) {
   v1::Assignment task = Task();
