@@ -21,7 +21,8 @@ absl::StatusOr<Metrics> Score(const Probabilities& probabilities, std::span<cons
   }
   Metrics metrics;
   metrics.images = probabilities.rows;
-  metrics.confusion.assign(static_cast<size_t>(classes) * classes, 0);
+  const bool with_confusion = classes <= kMaxConfusionClasses;
+  if (with_confusion) metrics.confusion.assign(static_cast<size_t>(classes) * classes, 0);
   int correct = 0;
   double loss = 0;
   for (int i = 0; i < probabilities.rows; ++i) {
@@ -32,7 +33,7 @@ absl::StatusOr<Metrics> Score(const Probabilities& probabilities, std::span<cons
     }
     const auto row = probabilities.row(i);
     const int predicted = ArgMax(row);
-    ++metrics.confusion[static_cast<size_t>(label) * classes + predicted];
+    if (with_confusion) ++metrics.confusion[static_cast<size_t>(label) * classes + predicted];
     correct += predicted == label ? 1 : 0;
     const double p = row[static_cast<size_t>(label)];
     loss -= std::log(std::clamp(p, kClip, 1.0 - kClip));

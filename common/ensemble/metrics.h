@@ -9,6 +9,10 @@
 
 namespace atelier::ensemble {
 
+// The matrix has the square of the classes: of more it would outgrow a message (GetRun) and then a
+// row of the coordinator's database, and nobody reads it.
+inline constexpr int kMaxConfusionClasses = 1000;
+
 struct Interval {
   double low = 0;
   double high = 0;
@@ -19,7 +23,8 @@ struct Metrics {
   double accuracy = 0;  // 0..1
   double log_loss = 0;  // natural log; probabilities clipped to [1e-7, 1 - 1e-7] as Keras does
   Interval accuracy_interval;  // 95 % Wilson
-  std::vector<int> confusion;  // [columns, columns] row-major; rows are the truth
+  // [columns, columns] row-major, rows are the truth; empty above kMaxConfusionClasses columns.
+  std::vector<int> confusion;
 };
 
 // `labels`: class ids, one a row. InvalidArgument on a wrong count or a label out of range. No

@@ -40,12 +40,8 @@ absl::StatusOr<ServableEnsemble> FromIndex(const std::string& what) {
   }
   ATELIER_ASSIGN_OR_RETURN(const EnsembleName parsed, WrongUsage(ParseEnsembleName(name)));
   ATELIER_ASSIGN_OR_RETURN(const IndexedEnsemble found, index.Find(parsed.name, parsed.version));
-  if (!RunDirectory::IsRunDirectory(found.path)) {
-    return absl::NotFoundError(absl::StrCat(found.name, "@", found.version, " was in ",
-                                            found.path.string(),
-                                            ", which is gone; name its folder with --ensemble"));
-  }
-  return FromDirectory(found.path);
+  ATELIER_ASSIGN_OR_RETURN(v1::EnsembleVersion version, ReadIndexed(found));
+  return ServableEnsemble{std::move(version), found.path, ""};
 }
 
 absl::StatusOr<ServableEnsemble> FromRegistry(const std::string& what,

@@ -9,7 +9,6 @@
 #include "services/cli/command.h"
 #include "services/cli/ensemble_source.h"
 #include "services/cli/format.h"
-#include "services/cli/run_directory.h"
 #include "services/cli/run_index.h"
 #include "services/cli/run_json.h"
 #include "services/coordinator/client.h"
@@ -43,9 +42,10 @@ absl::StatusOr<std::vector<Listed>> LoadAll(const Options& options) {
   ATELIER_ASSIGN_OR_RETURN(const std::vector<IndexedEnsemble> indexed,
                            RunIndex(AtelierHome()).Ensembles());
   for (const IndexedEnsemble& e : indexed) {
-    Listed listed{{}, e.promoted, e.path.string()};
-    if (const auto directory = RunDirectory::Open(e.path); directory.ok()) {
-      if (auto version = directory->ReadEnsemble(); version.ok()) listed.version = *version;
+    Listed listed{{}, e.promoted, ""};
+    if (const absl::StatusOr<v1::EnsembleVersion> version = ReadIndexed(e); version.ok()) {
+      listed.version = *version;
+      listed.directory = e.path.string();
     }
     listed.version.set_name(e.name);
     listed.version.set_version(e.version);

@@ -68,6 +68,10 @@ void PrintMetrics(const v1::EnsembleMetrics& metrics, const std::vector<std::str
   std::vector<std::vector<std::string>> confusion = {{"truth \\ predicted"}};
   std::vector<size_t> right;
   const auto k = static_cast<int>(classes.size());
+  if (!HasConfusion(metrics, k)) {
+    std::printf("\nno confusion matrix: more than %d classes\n", ensemble::kMaxConfusionClasses);
+    return;
+  }
   for (int i = 0; i < k; ++i) {
     confusion[0].push_back(classes[static_cast<size_t>(i)]);
     right.push_back(static_cast<size_t>(i) + 1);

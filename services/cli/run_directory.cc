@@ -78,6 +78,15 @@ absl::StatusOr<std::unique_ptr<DirectoryLock>> RunDirectory::Lock() const {
 
 bool RunDirectory::InUse() const { return DirectoryLock::Held(path_); }
 
+void RunDirectory::RemoveIfUnused() const {
+  const auto lock = Lock();
+  if (!lock.ok()) return;
+  const absl::StatusOr<RunOrigin> origin = ReadOrigin();
+  if (!origin.ok() || !origin->run_id.empty()) return;
+  std::error_code ignored;
+  fs::remove_all(path_, ignored);
+}
+
 absl::Status RunDirectory::WriteOrigin(const RunOrigin& origin) const {
   const Json json = {{"run_id", origin.run_id},
                      {"data", origin.data.string()},

@@ -52,6 +52,9 @@ class RunDirectory {
   absl::StatusOr<std::unique_ptr<DirectoryLock>> Lock() const;
   // Whether there is such a process.
   bool InUse() const;
+  // Removes the folder, which was made new or empty, of a run that never began: none when there is
+  // a run, or another process is at it.
+  void RemoveIfUnused() const;
 
   absl::Status WriteOrigin(const RunOrigin& origin) const;
   absl::StatusOr<RunOrigin> ReadOrigin() const;

@@ -10,6 +10,7 @@
 #include "absl/time/time.h"
 #include "common/base/files.h"
 #include "common/base/status.h"
+#include "services/cli/run_directory.h"
 
 namespace atelier::cli {
 namespace {
@@ -151,6 +152,22 @@ absl::StatusOr<IndexedEnsemble> RunIndex::Promote(const std::string& name, int v
   ATELIER_RETURN_IF_ERROR(Store(contents));
   found.promoted = true;
   return found;
+}
+
+absl::StatusOr<v1::EnsembleVersion> ReadIndexed(const IndexedEnsemble& entry) {
+  const auto gone = [&entry](const std::string& why) {
+    return absl::NotFoundError(absl::StrCat(entry.name, "@", entry.version, " was in ",
+                                            entry.path.string(), ", which is gone", why,
+                                            "; name its folder with --ensemble"));
+  };
+  const absl::StatusOr<RunDirectory> directory = RunDirectory::Open(entry.path);
+  if (!directory.ok()) return gone("");
+  ATELIER_ASSIGN_OR_RETURN(v1::EnsembleVersion version, directory->ReadEnsemble());
+  // An entry without a run says nothing of whose the directory was.
+  if (!entry.run_id.empty() && version.run_id() != entry.run_id) {
+    return gone(absl::StrCat(" (run ", version.run_id(), " is there now)"));
+  }
+  return version;
 }
 
 absl::StatusOr<EnsembleName> ParseEnsembleName(const std::string& text) {

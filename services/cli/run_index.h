@@ -8,6 +8,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "atelier/v1/model.pb.h"
 
 namespace atelier::cli {
 
@@ -54,6 +55,10 @@ class RunIndex {
   absl::Status Store(const Contents& contents);
   std::filesystem::path home_;
 };
+
+// The ensemble of an entry, out of its run directory. NotFound when the directory is gone, or has
+// become another run's: the entry's weights are none that are there.
+absl::StatusOr<v1::EnsembleVersion> ReadIndexed(const IndexedEnsemble& entry);
 
 struct EnsembleName {
   std::string name;

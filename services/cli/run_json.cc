@@ -3,6 +3,7 @@
 #include <google/protobuf/util/json_util.h>
 
 #include <cmath>
+#include <cstdint>
 #include <cstdio>
 
 #include "absl/strings/ascii.h"
@@ -95,10 +96,15 @@ std::string EndName(v1::AttemptEnd end) {
   return Lower(v1::AttemptEnd_Name(end), "ATTEMPT_", end, v1::ATTEMPT_END_UNSPECIFIED, "running");
 }
 
+bool HasConfusion(const v1::EnsembleMetrics& metrics, int classes) {
+  return metrics.confusion_size() > 0 &&
+         metrics.confusion_size() == int64_t{classes} * int64_t{classes};
+}
+
 Json MetricsToJson(const v1::EnsembleMetrics& metrics, const std::vector<std::string>& classes) {
   Json confusion = Json::array();
   const auto k = static_cast<int>(classes.size());
-  for (int row = 0; row < k && metrics.confusion_size() == k * k; ++row) {
+  for (int row = 0; row < k && HasConfusion(metrics, k); ++row) {
     Json cells = Json::array();
     for (int column = 0; column < k; ++column) cells.push_back(metrics.confusion(row * k + column));
     confusion.push_back(std::move(cells));

@@ -23,8 +23,10 @@ absl::Status ProtoFromJson(const std::string& text, google::protobuf::Message& m
 // attempts:[{trainer, start_epoch, start_step, end_epoch, end_step, end}]}], "ensemble",
 // "metrics"}.
 Json RunToJson(const v1::Run& run);
+// Whether the confusion matrix of so many classes is there; above 1,000 it is left out.
+bool HasConfusion(const v1::EnsembleMetrics& metrics, int classes);
 // {"classes", "images", "ensemble":{accuracy, log_loss, confusion, accuracy_low, accuracy_high},
-// "members":{NAME:{accuracy, log_loss}}}.
+// "members":{NAME:{accuracy, log_loss}}}. `confusion` is empty when the matrix is left out.
 Json MetricsToJson(const v1::EnsembleMetrics& metrics, const std::vector<std::string>& classes);
 // {"name", "version", "classes", "members":[…], "run_id", …}.
 Json EnsembleToJson(const v1::EnsembleVersion& ensemble);

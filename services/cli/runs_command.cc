@@ -302,7 +302,10 @@ int Resume(const Options& options, Context& context) {
   }
   const absl::StatusOr<std::filesystem::path> data = DataOf(*origin, options);
   if (!data.ok()) return ExitCode(data.status());
-  const auto session = TrainingSession::OpenEmbedded(*directory, *data, options.limits);
+  absl::StatusOr<std::unique_ptr<DirectoryLock>> lock = directory->Lock();
+  if (!lock.ok()) return Fail(lock.status());
+  const auto session =
+      TrainingSession::OpenEmbedded(*directory, *std::move(lock), *data, options.limits);
   if (!session.ok()) return Fail(session.status());
   const absl::StatusOr<std::string> run_id =
       origin->run_id.empty() ? OnlyRun(**session) : absl::StatusOr<std::string>(origin->run_id);

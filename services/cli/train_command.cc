@@ -45,6 +45,16 @@ void SayDataset(const v1::DatasetSummary& dataset) {
   Say(text);
 }
 
+// A fleet carries the run out whatever happens here, and only its id finds it again.
+absl::Status GoesOn(const RunOrigin& origin, const absl::Status& error) {
+  const std::string there = absl::StrCat(origin.run_id, " --coordinator ", origin.coordinator);
+  return absl::Status(
+      error.code(),
+      absl::StrCat("run ", origin.run_id, " was submitted and goes on, but --out ",
+                   "cannot be written: ", error.message(), "\n  watch:  atelier runs watch ", there,
+                   "\n  cancel: atelier runs cancel ", there));
+}
+
 int SubmitAndFollow(TrainingSession& session, RunOrigin origin,
                     const std::optional<RunDirectory>& directory, v1::RunPlan plan,
                     const TrainOptions& options, Context& context) {
@@ -62,7 +72,7 @@ int SubmitAndFollow(TrainingSession& session, RunOrigin origin,
   origin.run_id = submitted->run_id();
   if (directory.has_value()) {
     const absl::Status kept = directory->WriteOrigin(origin);
-    if (!kept.ok()) return Fail(kept);
+    if (!kept.ok()) return Fail(origin.coordinator.empty() ? kept : GoesOn(origin, kept));
     Say(absl::StrCat("run ", origin.run_id, " in ", directory->path().string()));
   } else {
     Say(absl::StrCat("run ", origin.run_id, " at ", options.coordinator));
@@ -82,14 +92,6 @@ int TrainRemote(const TrainOptions& options, const v1::RunPlan& plan, Context& c
                          options, context);
 }
 
-// A run that never began leaves nothing: the folder was new or empty.
-void RemoveUnused(const RunDirectory& directory) {
-  const absl::StatusOr<RunOrigin> origin = directory.ReadOrigin();
-  if (!origin.ok() || !origin->run_id.empty()) return;
-  std::error_code ignored;
-  std::filesystem::remove_all(directory.path(), ignored);
-}
-
 int TrainHere(const TrainOptions& options, const v1::RunPlan& plan, Context& context) {
   const absl::StatusOr<std::filesystem::path> data = ExistingFolder(options.data);
   if (!data.ok()) return ExitCode(data.status());
@@ -102,13 +104,17 @@ int TrainHere(const TrainOptions& options, const v1::RunPlan& plan, Context& con
   // Before anything else, so that whatever happens the folder says what it is.
   const absl::Status kept = directory->WriteOrigin(origin);
   if (!kept.ok()) return Fail(kept);
+  absl::StatusOr<std::unique_ptr<DirectoryLock>> lock = directory->Lock();
+  // Another found it new or empty as well, and was faster: nothing of it is ours to remove.
+  if (!lock.ok()) return Fail(lock.status());
   int code = kFailed;
   {
-    const auto session = TrainingSession::OpenEmbedded(*directory, *data, options.limits);
+    const auto session =
+        TrainingSession::OpenEmbedded(*directory, *std::move(lock), *data, options.limits);
     code = session.ok() ? SubmitAndFollow(**session, origin, *directory, plan, options, context)
                         : Fail(session.status());
   }
-  if (code == kFailed || code == kWrongUsage) RemoveUnused(*directory);
+  if (code == kFailed || code == kWrongUsage) directory->RemoveIfUnused();
   return code;
 }
 

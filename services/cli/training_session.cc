@@ -51,10 +51,10 @@ void WriteToStandardError(std::string_view text) {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<TrainingSession>> TrainingSession::OpenEmbedded(
-    const RunDirectory& directory, const std::filesystem::path& data,
-    const vision::DecodeLimits& limits) {
+    const RunDirectory& directory, std::unique_ptr<DirectoryLock> lock,
+    const std::filesystem::path& data, const vision::DecodeLimits& limits) {
   auto session = std::unique_ptr<TrainingSession>(new TrainingSession());
-  ATELIER_ASSIGN_OR_RETURN(session->lock_, directory.Lock());
+  session->lock_ = std::move(lock);
   EmbeddedOptions options;
   options.data_root = data;
   options.state = directory.state();

@@ -18,11 +18,11 @@ namespace atelier::cli {
 // The coordinator a verb talks to: the embedded one of a run directory, or one over TCP.
 class TrainingSession {
  public:
-  // Embedded: locks the directory and starts data-service, coordinator and trainer. `limits` are
-  // the pictures'.
+  // Embedded: starts data-service, coordinator and trainer. `lock`: the directory's, kept by the
+  // session. `limits` are the pictures'.
   static absl::StatusOr<std::unique_ptr<TrainingSession>> OpenEmbedded(
-      const RunDirectory& directory, const std::filesystem::path& data,
-      const vision::DecodeLimits& limits);
+      const RunDirectory& directory, std::unique_ptr<DirectoryLock> lock,
+      const std::filesystem::path& data, const vision::DecodeLimits& limits);
   // `directory` may be unset: then nothing is fetched.
   static std::unique_ptr<TrainingSession> OpenRemote(const std::string& coordinator,
                                                      std::optional<RunDirectory> directory);

@@ -32,7 +32,8 @@ grpc::ServerUnaryReactor* FleetServiceImpl::CommitCheckpoint(
 grpc::ServerUnaryReactor* FleetServiceImpl::FinishTask(grpc::CallbackServerContext* context,
                                                        const v1::FinishTaskRequest* request,
                                                        v1::FinishTaskResponse*) {
-  return rpc::RunUnary(context, pool_, [this, request] { return executor_.FinishTask(*request); });
+  // After a failure it looks for damage in whole checkpoints.
+  return rpc::RunUnary(context, slow_, [this, request] { return executor_.FinishTask(*request); });
 }
 
 grpc::ServerUnaryReactor* FleetServiceImpl::RegisterDataService(

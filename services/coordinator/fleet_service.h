@@ -10,7 +10,9 @@ namespace atelier::coordinator {
 // Thread-safe. Everything passed in must outlive it.
 class FleetServiceImpl final : public v1::FleetService::CallbackService {
  public:
-  FleetServiceImpl(RunExecutor& executor, WorkerPool& pool) : executor_(executor), pool_(pool) {}
+  // `slow` does what reads or writes large files; the renewals of leases do not wait for it.
+  FleetServiceImpl(RunExecutor& executor, WorkerPool& pool, WorkerPool& slow)
+      : executor_(executor), pool_(pool), slow_(slow) {}
 
   grpc::ServerBidiReactor<v1::TrainerMessage, v1::CoordinatorMessage>* Work(
       grpc::CallbackServerContext* context) override;
@@ -30,6 +32,7 @@ class FleetServiceImpl final : public v1::FleetService::CallbackService {
  private:
   RunExecutor& executor_;
   WorkerPool& pool_;
+  WorkerPool& slow_;
 };
 
 // "host:port" as others reach it: an address without host (":7072") gets the call's peer's. Peers

@@ -54,7 +54,7 @@ absl::Status ScoreMembers(const std::vector<const v1::Task*>& chosen, int classe
     ATELIER_ASSIGN_OR_RETURN(const std::string bytes,
                              store.ReadAll(task->result().validation_probabilities_digest()));
     ATELIER_ASSIGN_OR_RETURN(members.emplace_back(), ensemble::ProbabilitiesFromNpy(bytes));
-    // A trainer wrote it; scoring makes room for the square of it.
+    // A trainer wrote it.
     if (members.back().columns != classes) {
       return absl::DataLossError(absl::StrCat("the probabilities of ", task->member(), "/",
                                               task->stage(), " have ", members.back().columns,

@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "atelier/v1/registry.grpc.pb.h"
+#include "common/artifacts/artifact_store.h"
 #include "common/base/files.h"
 #include "common/base/sha256.h"
 #include "common/base/status.h"
@@ -79,6 +80,11 @@ class RegistryClientImpl final : public RegistryClient {
         cancellation_(std::move(cancellation)) {}
 
   absl::StatusOr<std::string> PutBytes(std::string_view bytes) override {
+    // The registry's answer would be that of a full disk, which callers wait for.
+    if (bytes.size() > static_cast<size_t>(artifacts::kMaxArtifactBytes)) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          "an artifact has at most ", artifacts::kMaxArtifactBytes, " bytes, not ", bytes.size()));
+    }
     const std::string digest = Sha256Hex(bytes);
     ATELIER_ASSIGN_OR_RETURN(const bool there, Exists(digest));
     if (there) return digest;

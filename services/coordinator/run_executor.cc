@@ -225,9 +225,11 @@ absl::StatusOr<v1::ListRunsResponse> RunExecutor::List() {
   ATELIER_RETURN_IF_ERROR(store_.Transact([&](Transaction& transaction) -> absl::Status {
     ATELIER_ASSIGN_OR_RETURN(std::vector<v1::Run> runs, transaction.ListRuns());
     for (v1::Run& run : runs) {
-      // What grows with the files of a dataset: a few such runs would exceed a message.
+      // What grows with the files of a dataset or the square of its classes: a few such runs would
+      // exceed a message.
       run.mutable_dataset()->clear_quarantined();
       run.mutable_dataset()->clear_duplicates();
+      if (run.has_metrics()) run.mutable_metrics()->clear_confusion();
       *response.add_runs() = std::move(run);
     }
     return absl::OkStatus();

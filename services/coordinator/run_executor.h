@@ -141,7 +141,13 @@ class RunExecutor {
   absl::Status EndAttempt(const TaskKey& key, int64_t lease_epoch, v1::AttemptEnd end,
                           const std::string& error) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status Grant(const GrantLease& grant) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  absl::Status Finish(const std::string& run_id) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // One round of Tick. False: there was nothing to decide. `finished`: runs to Finish; `status`:
+  // the error of the last decision that could not be applied.
+  bool ApplyDecisions(std::vector<RunRecord>& finished, absl::Status& status)
+      ABSL_LOCKS_EXCLUDED(mutex_);
+  // Publishes a run whose tasks are done, unless it became another while it was scored. That reads
+  // the members' probabilities: without the lock, which lease renewals need.
+  absl::Status Finish(const RunRecord& record) ABSL_LOCKS_EXCLUDED(mutex_);
   absl::Status CloseRun(const std::string& run_id, v1::RunState state, const std::string& text)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   bool IsDamaged(const std::string& digest);

@@ -30,6 +30,15 @@ absl::Status RemoveCheckpoints(RunChange& change, Transaction& transaction) {
   return absl::OkStatus();
 }
 
+// Whether what a finished run was scored by is still what it has.
+bool SameResults(const RunRecord& now, const RunRecord& then) {
+  return std::equal(now.tasks.begin(), now.tasks.end(), then.tasks.begin(), then.tasks.end(),
+                    [](const v1::Task& a, const v1::Task& b) {
+                      return a.state() == b.state() &&
+                             DigestsOf(a.result()) == DigestsOf(b.result());
+                    });
+}
+
 }  // namespace
 
 Snapshot RunExecutor::TakeSnapshot() {
@@ -71,16 +80,15 @@ Snapshot RunExecutor::TakeSnapshot() {
 }
 
 SteadyTime RunExecutor::Tick() {
-  MutexLock lock(mutex_);
   // Applying actions can ask for further ones (an expired lease makes a task to grant).
   constexpr int kMaxRounds = 16;
   for (int round = 0; round < kMaxRounds; ++round) {
-    const std::vector<Action> actions = Decide(TakeSnapshot());
-    if (actions.empty()) break;
+    std::vector<RunRecord> finished;
     absl::Status status;
-    for (const Action& action : actions) {
-      const absl::Status applied = Apply(action);
-      if (!applied.ok()) status = applied;
+    if (!ApplyDecisions(finished, status)) break;
+    for (const RunRecord& record : finished) {
+      const absl::Status published = Finish(record);
+      if (!published.ok()) status = published;
     }
     if (!status.ok()) {
       // A full disk, say: the same decisions come again, but not at once and for ever.
@@ -88,7 +96,22 @@ SteadyTime RunExecutor::Tick() {
       return clock_.Now() + kRetryPause;
     }
   }
+  MutexLock lock(mutex_);
   return std::min(NextDeadline(TakeSnapshot()), fleet_.NextDataExpiry());
+}
+
+bool RunExecutor::ApplyDecisions(std::vector<RunRecord>& finished, absl::Status& status) {
+  MutexLock lock(mutex_);
+  const std::vector<Action> actions = Decide(TakeSnapshot());
+  for (const Action& action : actions) {
+    if (const auto* finish = std::get_if<FinishRun>(&action)) {
+      finished.push_back(running_.at(finish->run_id));
+      continue;
+    }
+    const absl::Status applied = Apply(action);
+    if (!applied.ok()) status = applied;
+  }
+  return !actions.empty();
 }
 
 absl::Status RunExecutor::Apply(const Action& action) {
@@ -109,7 +132,6 @@ absl::Status RunExecutor::Apply(const Action& action) {
       return absl::OkStatus();
     });
   }
-  if (const auto* finish = std::get_if<FinishRun>(&action)) return Finish(finish->run_id);
   const auto& end = std::get<FailRun>(action);
   return CloseRun(end.run_id, v1::RUN_FAILED, end.cause);
 }
@@ -201,12 +223,18 @@ absl::Status RunExecutor::Grant(const GrantLease& grant) {
   return absl::OkStatus();
 }
 
-absl::Status RunExecutor::Finish(const std::string& run_id) {
-  const absl::StatusOr<PublishedRun> published =
-      PreparePublication(running_.at(run_id), artifacts_);
+absl::Status RunExecutor::Finish(const RunRecord& record) {
+  const std::string& run_id = record.run.run_id();
+  const absl::StatusOr<PublishedRun> published = PreparePublication(record, artifacts_);
   // These say nothing of the results (no free descriptor, say): the next tick tries again.
   if (absl::IsResourceExhausted(published.status()) || absl::IsUnavailable(published.status())) {
     return published.status();
+  }
+  MutexLock lock(mutex_);
+  // Cancelled meanwhile, say: whatever it is now, the next tick decides on it.
+  const auto now_running = running_.find(run_id);
+  if (now_running == running_.end() || !SameResults(now_running->second, record)) {
+    return absl::OkStatus();
   }
   if (!published.ok()) {
     return CloseRun(run_id, v1::RUN_FAILED,
@@ -214,7 +242,7 @@ absl::Status RunExecutor::Finish(const std::string& run_id) {
   }
   const int64_t now = UnixMillis(clock_.WallNow());
   bool promoted = false;
-  ATELIER_RETURN_IF_ERROR(
+  const absl::Status stored =
       Mutate(run_id, [&](RunChange& change, Transaction& transaction) -> absl::Status {
         v1::Run& run = change.record.run;
         ATELIER_ASSIGN_OR_RETURN(*run.mutable_ensemble(),
@@ -232,7 +260,12 @@ absl::Status RunExecutor::Finish(const std::string& run_id) {
                                         run.ensemble().version(), promoted ? ", promoted" : ""),
                            now);
         return absl::OkStatus();
-      }));
+      });
+  if (absl::IsInvalidArgument(stored)) {  // and will be: the run ends (P8)
+    return CloseRun(run_id, v1::RUN_FAILED,
+                    absl::StrCat("the ensemble cannot be stored: ", stored.message()));
+  }
+  ATELIER_RETURN_IF_ERROR(stored);
   if (promoted) notifier_->Notify(kPromotionsTopic);
   return absl::OkStatus();
 }

@@ -23,8 +23,8 @@ namespace {
 constexpr int kHandlerThreads = 16;
 // At a time: submissions, inspections and previews, each of which may take minutes.
 constexpr int kRelayThreads = 8;
-// Uploads sync large files, for seconds on a busy disk: the renewals of leases do not wait for
-// them.
+// Uploads sync large files, and ends of tasks read them, for seconds on a busy disk: the renewals
+// of leases do not wait for them.
 constexpr int kUploadThreads = 8;
 
 // Filled when it is scraped, so that counting costs nothing otherwise.
@@ -79,7 +79,7 @@ class CoordinatorServerImpl final : public CoordinatorServer {
     uploads_ = std::make_unique<WorkerPool>(kUploadThreads);
     coordinator_ = std::make_unique<CoordinatorServiceImpl>(
         *executor_, *pool_, *relays_, options_.channels, options_.imposed_deadline);
-    fleet_ = std::make_unique<FleetServiceImpl>(*executor_, *pool_);
+    fleet_ = std::make_unique<FleetServiceImpl>(*executor_, *pool_, *uploads_);
     registry_ = std::make_unique<RegistryServiceImpl>(*executor_, *artifacts_, *pool_, *uploads_);
     if (!options_.server.in_process_only) {
       options_.server.metrics = std::make_shared<CoordinatorMetrics>(*executor_);

@@ -97,8 +97,9 @@ class Store {
  public:
   virtual ~Store() = default;
   // Commits when `body` returns OK, else rolls back and returns its error. Durable when it returns
-  // OK. ResourceExhausted: disk full, nothing was changed. DataLoss: the database failed to write
-  // or is damaged; the process must end and recover at restart (`on_fatal` was called).
+  // OK. ResourceExhausted: disk full, InvalidArgument: a row too large for the database; nothing
+  // was changed. DataLoss: the database failed to write or is damaged; the process must end and
+  // recover at restart (`on_fatal` was called).
   virtual absl::Status Transact(const std::function<absl::Status(Transaction&)>& body) = 0;
 };
 

@@ -319,6 +319,11 @@ class SqliteStore final : public Store {
     switch (error.getErrorCode()) {
       case SQLITE_FULL:
         return absl::ResourceExhaustedError("the coordinator's disk is full; nothing was changed");
+      case SQLITE_TOOBIG:
+        // Nothing was written, and nothing heals it: neither a restart nor waiting, as for a full
+        // disk.
+        return absl::InvalidArgumentError(
+            "too large for a row of the coordinator's database; nothing was changed");
       case SQLITE_BUSY:
       case SQLITE_LOCKED:
         return absl::UnavailableError("the coordinator's database is busy; try again");

@@ -2,31 +2,27 @@
 
 #include <utility>
 
-#include "common/base/logging.h"
 #include "common/base/status.h"
 #include "common/nn/tensor_io.h"
 #include "common/nn/torch_errors.h"
 #include "services/trainer/request_id.h"
 
 namespace atelier::trainer {
-namespace {
-
-constexpr std::chrono::milliseconds kRetryPause{300};
-
-}  // namespace
 
 CheckpointWriter::CheckpointWriter(coordinator::FleetClient& fleet,
                                    coordinator::RegistryClient& registry, v1::Lease lease,
-                                   std::string best_weights_digest, std::function<bool()> stopped)
+                                   std::string best_weights_digest, const StopSignal& stop,
+                                   std::chrono::milliseconds full_disk_pause)
     : fleet_(fleet),
       registry_(registry),
       lease_(std::move(lease)),
-      stopped_(std::move(stopped)),
+      patience_(stop, full_disk_pause),
       best_(std::move(best_weights_digest)) {
   thread_ = std::thread([this] { Run(); });
 }
 
 CheckpointWriter::~CheckpointWriter() {
+  patience_.Close();
   {
     MutexLock lock(mutex_);
     closing_ = true;
@@ -83,22 +79,11 @@ void CheckpointWriter::Run() {
   }
 }
 
-absl::Status CheckpointWriter::RetryWhileUnavailable(const std::function<absl::Status()>& attempt) {
-  while (true) {
-    const absl::Status status = attempt();
-    if (!absl::IsUnavailable(status) && !absl::IsDeadlineExceeded(status)) return status;
-    if (stopped_()) return absl::AbortedError("the lease ran out while the coordinator was away");
-    LogWarning("checkpoint: %s; trying on", status.ToString());
-    MutexLock lock(mutex_);
-    changed_.WaitFor(mutex_, kRetryPause, [&]() ABSL_NO_THREAD_SAFETY_ANALYSIS { return false; });
-  }
-}
-
 absl::Status CheckpointWriter::Write(CheckpointJob& job) {
   std::string best = best_weights_digest();
   if (job.is_best) {
     const std::string bytes = nn::SaveTensorsToSafetensors(WeightsOf(job.checkpoint));
-    ATELIER_RETURN_IF_ERROR(RetryWhileUnavailable([&]() -> absl::Status {
+    ATELIER_RETURN_IF_ERROR(patience_.Insist("best weights", [&]() -> absl::Status {
       ATELIER_ASSIGN_OR_RETURN(best, registry_.PutBytes(bytes));
       return absl::OkStatus();
     }));
@@ -114,13 +99,14 @@ absl::Status CheckpointWriter::Write(CheckpointJob& job) {
   *request.mutable_environment() = environment;
   *request.mutable_applied() = {job.applied.begin(), job.applied.end()};
   request.set_best_weights_digest(best);
-  ATELIER_RETURN_IF_ERROR(RetryWhileUnavailable([&]() -> absl::Status {
+  ATELIER_RETURN_IF_ERROR(patience_.Insist("checkpoint", [&]() -> absl::Status {
     ATELIER_ASSIGN_OR_RETURN(*request.mutable_digest(), registry_.PutBytes(bytes));
     return absl::OkStatus();
   }));
   // The client gives a request its id: kept here, so that a retry after a lost answer is the same.
   request.set_request_id(RequestIdOf(request));
-  ATELIER_RETURN_IF_ERROR(RetryWhileUnavailable([&] { return fleet_.CommitCheckpoint(request); }));
+  ATELIER_RETURN_IF_ERROR(
+      patience_.Insist("checkpoint", [&] { return fleet_.CommitCheckpoint(request); }));
   MutexLock lock(mutex_);
   best_ = best;
   return absl::OkStatus();

@@ -1,7 +1,7 @@
 // Serializes, uploads and commits checkpoints in the background, one at a time. Torch header.
 #pragma once
 
-#include <functional>
+#include <chrono>
 #include <map>
 #include <memory>
 #include <optional>
@@ -15,6 +15,7 @@
 #include "common/concurrency/mutex.h"
 #include "services/coordinator/client.h"
 #include "services/trainer/checkpoint_file.h"
+#include "services/trainer/patience.h"
 
 namespace atelier::trainer {
 
@@ -27,16 +28,17 @@ struct CheckpointJob {
 // Used by the training thread; the work happens on a thread of its own.
 class CheckpointWriter {
  public:
-  // The clients must outlive it. `stopped` ends retries (lease lost).
+  // The clients and `stop`, which ends retries, must outlive it. `full_disk_pause`: see Patience.
   CheckpointWriter(coordinator::FleetClient& fleet, coordinator::RegistryClient& registry,
-                   v1::Lease lease, std::string best_weights_digest, std::function<bool()> stopped);
-  // Finishes what is under way.
+                   v1::Lease lease, std::string best_weights_digest, const StopSignal& stop,
+                   std::chrono::milliseconds full_disk_pause = kFullDiskPause);
+  // Finishes what is under way, but waits for no room on a full disk.
   ~CheckpointWriter();
 
   // A job is being written.
   bool busy();
   // Waits while busy, then starts `job`. The error of an earlier job, if it failed: the task cannot
-  // go on (ABORTED: the lease is lost).
+  // go on (ABORTED: the lease is lost; CANCELLED: the trainer drains and the disk is full).
   absl::Status Start(CheckpointJob job);
   // Waits for what is under way.
   absl::Status Flush();
@@ -46,12 +48,11 @@ class CheckpointWriter {
  private:
   void Run();
   absl::Status Write(CheckpointJob& job);
-  absl::Status RetryWhileUnavailable(const std::function<absl::Status()>& attempt);
 
   coordinator::FleetClient& fleet_;
   coordinator::RegistryClient& registry_;
   const v1::Lease lease_;
-  const std::function<bool()> stopped_;
+  Patience patience_;
   Mutex mutex_;
   CondVar changed_;
   std::optional<CheckpointJob> job_ ABSL_GUARDED_BY(mutex_);

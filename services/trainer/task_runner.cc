@@ -106,8 +106,8 @@ absl::Status TaskRunner::Train(const v1::Assignment& assignment, ProgressBoard& 
   std::vector<std::string> addresses(assignment.data_addresses().begin(),
                                      assignment.data_addresses().end());
   const auto source = sources_(addresses);
-  CheckpointWriter writer(fleet_, registry_, assignment.lease(), state.best_weights_digest,
-                          [&stop] { return stop.reason() == StopReason::kAbandon; });
+  CheckpointWriter writer(fleet_, registry_, assignment.lease(), state.best_weights_digest, stop,
+                          options_.full_disk_pause);
   TrainingLoop loop(assignment, loop_options, state, *source, writer, board, stop, clock_);
   auto end = loop.Run();
   outcome.cursor = state.cursor;
@@ -122,14 +122,23 @@ absl::Status TaskRunner::Train(const v1::Assignment& assignment, ProgressBoard& 
   outcome.result.set_weights_digest(writer.best_weights_digest());
   outcome.result.set_stopped_early(outcome.end == LoopEnd::kStoppedEarly);
   *outcome.result.mutable_history() = {state.history.begin(), state.history.end()};
-  ATELIER_ASSIGN_OR_RETURN(
-      *outcome.result.mutable_final_weights_digest(),
-      registry_.PutBytes(nn::SaveTensorsToSafetensors(state.model->NamedTensors())));
+  ATELIER_ASSIGN_OR_RETURN(*outcome.result.mutable_final_weights_digest(),
+                           Upload(nn::SaveTensorsToSafetensors(state.model->NamedTensors()), stop));
   const int best = state.callbacks.best_epoch();
   if (best >= 0 && static_cast<size_t>(best) < state.history.size()) {
     outcome.result.set_validation_loss(state.history[static_cast<size_t>(best)].val_loss());
   }
   return Score(assignment, *source, board, stop, outcome);
+}
+
+absl::StatusOr<std::string> TaskRunner::Upload(const std::string& bytes, const StopSignal& stop) {
+  std::string digest;
+  ATELIER_RETURN_IF_ERROR(
+      Patience(stop, options_.full_disk_pause).Insist("upload", [&]() -> absl::Status {
+        ATELIER_ASSIGN_OR_RETURN(digest, registry_.PutBytes(bytes));
+        return absl::OkStatus();
+      }));
+  return digest;
 }
 
 absl::Status TaskRunner::Score(const v1::Assignment& assignment, data::BatchSource& source,
@@ -149,9 +158,9 @@ absl::Status TaskRunner::Score(const v1::Assignment& assignment, data::BatchSour
   if (assignment.validation().subset() != v1::SUBSET_UNSPECIFIED) {
     ATELIER_ASSIGN_OR_RETURN(const Predictions scored, predict(assignment.validation()));
     ATELIER_ASSIGN_OR_RETURN(*result.mutable_validation_probabilities_digest(),
-                             registry_.PutBytes(ensemble::ToNpy(scored.probabilities)));
+                             Upload(ensemble::ToNpy(scored.probabilities), stop));
     ATELIER_ASSIGN_OR_RETURN(*result.mutable_validation_labels_digest(),
-                             registry_.PutBytes(ensemble::ToNpy(scored.labels)));
+                             Upload(ensemble::ToNpy(scored.labels), stop));
     int correct = 0;
     for (int i = 0; i < scored.probabilities.rows; ++i) {
       correct +=
@@ -165,7 +174,7 @@ absl::Status TaskRunner::Score(const v1::Assignment& assignment, data::BatchSour
   if (assignment.test().subset() != v1::SUBSET_UNSPECIFIED) {
     ATELIER_ASSIGN_OR_RETURN(const Predictions scored, predict(assignment.test()));
     ATELIER_ASSIGN_OR_RETURN(*result.mutable_test_probabilities_digest(),
-                             registry_.PutBytes(ensemble::ToNpy(scored.probabilities)));
+                             Upload(ensemble::ToNpy(scored.probabilities), stop));
   }
   return absl::OkStatus();
 }
@@ -194,12 +203,10 @@ void TaskRunner::Report(const v1::Assignment& assignment, const absl::Status& st
   }
   // The same request id for every try: a lost answer is no second effect.
   request.set_request_id(RequestIdOf(request));
-  constexpr int kTries = 20;
-  absl::Status reported;
-  for (int i = 0; i < kTries && stop.reason() != StopReason::kAbandon; ++i) {
-    reported = fleet_.FinishTask(request);
-    if (!absl::IsUnavailable(reported) && !absl::IsDeadlineExceeded(reported)) break;
-  }
+  const absl::Status reported =
+      Patience(stop, options_.full_disk_pause).Insist("end of the task", [&] {
+        return fleet_.FinishTask(request);
+      });
   if (!reported.ok()) LogWarning("reporting the end of the task: %s", reported.ToString());
 }
 

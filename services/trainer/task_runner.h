@@ -10,6 +10,7 @@
 #include "common/rpc/channel.h"
 #include "services/coordinator/client.h"
 #include "services/data/client.h"
+#include "services/trainer/patience.h"
 #include "services/trainer/progress_board.h"
 #include "services/trainer/stop_signal.h"
 
@@ -17,8 +18,9 @@ namespace atelier::trainer {
 
 struct RunnerOptions {
   std::string device = "cpu";
-  int threads = 0;                                   // 0: all
-  std::chrono::milliseconds checkpoint_interval{0};  // 0: the plan's
+  int threads = 0;                                             // 0: all
+  std::chrono::milliseconds checkpoint_interval{0};            // 0: the plan's
+  std::chrono::milliseconds full_disk_pause = kFullDiskPause;  // see Patience
 };
 
 // Makes the source of an assignment's batches; tests put a scripted one here.
@@ -44,6 +46,7 @@ class TaskRunner {
   struct Outcome;
   absl::Status Train(const v1::Assignment& assignment, ProgressBoard& board, StopSignal& stop,
                      Outcome& outcome);
+  absl::StatusOr<std::string> Upload(const std::string& bytes, const StopSignal& stop);
   absl::Status Score(const v1::Assignment& assignment, data::BatchSource& source,
                      ProgressBoard& board, StopSignal& stop, Outcome& outcome);
   void Report(const v1::Assignment& assignment, const absl::Status& status, ProgressBoard& board,

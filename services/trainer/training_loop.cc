@@ -181,6 +181,7 @@ absl::StatusOr<bool> TrainingLoop::FinishEpoch(double seconds) {
   state_.loss_sum = 0;
   state_.correct = 0;
   state_.images = 0;
+  state_.ledger_digest = EmptyLedger();
   ATELIER_RETURN_IF_ERROR(Save(decision.improved));
   return decision.stop;
 }

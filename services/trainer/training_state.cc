@@ -8,6 +8,9 @@
 #include "services/trainer/schedule.h"
 
 namespace atelier::trainer {
+
+std::string EmptyLedger() { return Sha256Hex(""); }
+
 std::string ExtendLedger(const std::string& digest, int step, const std::string& batch_digest) {
   return Sha256Hex(absl::StrCat(digest, "/", step, "/", batch_digest));
 }
@@ -22,7 +25,7 @@ absl::StatusOr<TrainingState> TrainingState::Fresh(const v1::Assignment& assignm
   state.optimizer =
       std::make_unique<Adam>(state.model->TrainableParameters(), assignment.stage().optimizer());
   state.callbacks = InitialCallbacks(assignment.stage());
-  state.ledger_digest = Sha256Hex("");
+  state.ledger_digest = EmptyLedger();
   return state;
 }
 

@@ -26,7 +26,7 @@ struct TrainingState {
   double loss_sum = 0;
   double correct = 0;
   int64_t images = 0;
-  std::string ledger_digest;
+  std::string ledger_digest;        // of the unfinished epoch's steps, too
   std::string best_weights_digest;  // once it is known (the writer uploads in the background)
   // What differed at any resume so far (P3).
   std::vector<std::string> resumed_inexact;
@@ -41,7 +41,8 @@ struct TrainingState {
   absl::Status Restore(const v1::Assignment& assignment, const Checkpoint& checkpoint);
 };
 
-// The ledger's running digest after one more applied step.
+// The ledger's running digest at an epoch's beginning, and after one more applied step.
+std::string EmptyLedger();
 std::string ExtendLedger(const std::string& digest, int step, const std::string& batch_digest);
 
 }  // namespace atelier::trainer

@@ -90,6 +90,23 @@ class EmbeddedCli(unittest.TestCase):
         self.assertEqual(shown.returncode, 0, shown.stderr)
         self.assertEqual(len(json.loads(shown.stdout)["predictions"]), 5)
 
+    def test_a_version_whose_directory_is_another_runs_by_now_is_gone(self):
+        arguments = ["reused" if a == "colours" else a for a in self.train_arguments("reused", 1)]
+        for _ in range(2):
+            shutil.rmtree(self.root / "reused", ignore_errors=True)
+            trained = self.run_cli(*arguments)
+            self.assertEqual(trained.returncode, 0, trained.stderr)
+        predict = lambda name: self.run_cli("predict", str(self.data / "test"), "--ensemble", name, "--json")
+        for name in ("reused@1", "reused"):  # which is promoted
+            refused = predict(name)
+            self.assertEqual(refused.returncode, 1)
+            self.assertIn("reused@1 was in", refused.stderr)
+        there = predict("reused@2")
+        self.assertEqual(there.returncode, 0, there.stderr)
+        listed = json.loads(self.run_cli("ensembles", "list", "--json").stdout)
+        self.assertEqual([(e["version"], bool(e["members"]), e["directory"]) for e in listed if e["name"] == "reused"],
+                         [(2, True, str(self.root / "reused")), (1, False, "")])
+
     def test_predict_names_a_bad_picture_unless_told_to_skip_it(self):
         folder = self.root / "mixed"
         folder.mkdir()

@@ -1,7 +1,9 @@
 """The main job, embedded and as separate processes: same numbers, same files."""
 import csv
 import json
+import os
 import pathlib
+import resource
 import signal
 import sqlite3
 import subprocess
@@ -108,6 +110,20 @@ class MainJob(unittest.TestCase):
             for field in ("weights_digest", "final_weights_digest", "validation_accuracy", "validation_loss"):
                 self.assertEqual(separate["tasks"][0][field], embedded["tasks"][0][field], field)
             self.assertEqual(separate["dataset_digest"], embedded["dataset_digest"])
+
+    def test_a_submitted_run_is_named_when_its_directory_cannot_be_written(self):
+        def no_room():  # every file of the CLI has to stay empty: EFBIG instead of SIGXFSZ
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+        with tempfile.TemporaryDirectory() as folder, cluster.Cluster(folder, self.data) as fleet:
+            trained = subprocess.run(
+                [str(cluster.BIN / "atelier"), "train", "--coordinator", fleet.coordinator.address, "--data", ".",
+                 "--out", f"{folder}/run", *map(str, TRAIN)],
+                env={**os.environ, **self.home}, preexec_fn=no_room, capture_output=True, text=True, timeout=120)
+            self.assertEqual(trained.returncode, 1, trained.stderr)
+            submitted, = fleet.run_ids()
+            self.assertIn(f"atelier runs watch {submitted} --coordinator {fleet.coordinator.address}", trained.stderr)
+            self.assertEqual(fleet.show(submitted)["state"], "running")
 
     def test_serve_answers_and_drains_on_sigterm(self):
         process = subprocess.Popen([cluster.BIN / "atelier", "serve", "--ensemble", self.run_dir, "--port", "0"],

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <chrono>
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -74,6 +75,7 @@ class MemoryStore final : public artifacts::ArtifactStore {
   absl::StatusOr<std::unique_ptr<artifacts::ArtifactReader>> Open(const std::string& digest,
                                                                   int64_t offset) override {
     ATELIER_RETURN_IF_ERROR(artifacts::CheckDigest(digest));
+    if (const std::function<void()> on_open = OnOpen()) on_open();
     MutexLock lock(mutex_);
     if (!open_error_.ok()) return open_error_;
     const auto found = artifacts_.find(digest);
@@ -116,6 +118,11 @@ class MemoryStore final : public artifacts::ArtifactStore {
     MutexLock lock(mutex_);
     open_error_ = std::move(error);
   }
+  // Called by every Open from now on, before it looks; nullptr: nothing is.
+  void SetOnOpen(std::function<void()> on_open) {
+    MutexLock lock(mutex_);
+    on_open_ = std::move(on_open);
+  }
 
  private:
   struct Entry {
@@ -123,9 +130,15 @@ class MemoryStore final : public artifacts::ArtifactStore {
     std::chrono::system_clock::time_point stored;
   };
 
+  std::function<void()> OnOpen() {
+    MutexLock lock(mutex_);
+    return on_open_;
+  }
+
   Mutex mutex_;
   std::map<std::string, Entry> artifacts_ ABSL_GUARDED_BY(mutex_);
   absl::Status open_error_ ABSL_GUARDED_BY(mutex_);
+  std::function<void()> on_open_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace atelier::testing

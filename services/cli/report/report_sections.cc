@@ -10,6 +10,7 @@
 #include "services/cli/format.h"
 #include "services/cli/recipe/recipe.h"
 #include "services/cli/report/report_parts.h"
+#include "services/cli/run_json.h"
 
 namespace atelier::cli::report {
 namespace {
@@ -295,7 +296,7 @@ std::string Confusion(const ReportData& data) {
   const v1::EnsembleMetrics& metrics = data.run.metrics();
   const auto& classes = data.run.ensemble().classes();
   const int k = classes.size();
-  if (metrics.images() == 0 || metrics.confusion_size() != k * k) return "";
+  if (metrics.images() == 0 || !HasConfusion(metrics, k)) return "";
   std::string html =
       absl::StrCat("<div class=\"card scroll\"><table class=\"matrix\" style=\"--k:", k,
                    "\"><thead><tr><th>truth</th>");

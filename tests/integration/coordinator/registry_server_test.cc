@@ -71,6 +71,9 @@ TEST_F(RegistryServerTest, TwentyMebibytesGoThereAndBack) {
   ASSERT_OK_AND_ASSIGN(const std::string back, registry_->GetBytes(digest));
   EXPECT_TRUE(back == bytes);  // no dump of 20 MiB when it is not
   EXPECT_THAT(registry_->PutBytes(bytes), IsOkAndHolds(digest));
+  // Not as a full disk is, which would be waited for. (Refused by the size: nothing is read.)
+  const std::string_view larger_than_any(bytes.data(), (size_t{4} << 30) + 1);
+  EXPECT_THAT(registry_->PutBytes(larger_than_any), StatusIs(absl::StatusCode::kInvalidArgument));
   EXPECT_THAT(registry_->GetBytes(Sha256Hex("other")), StatusIs(absl::StatusCode::kNotFound));
 }
 

@@ -72,6 +72,24 @@ TEST(RunDirectoryTest, OneProcessTrainsIntoIt) {
   EXPECT_THAT(dir.Lock(), StatusIs(absl::StatusCode::kFailedPrecondition));
 }
 
+// Of two that found the folder empty, the slower one must not remove it under the faster one.
+TEST(RunDirectoryTest, IsRemovedUnusedOnlyWhenNobodyIsAtItAndNoRunBegan) {
+  const testing::TempDir temp;
+  ASSERT_OK_AND_ASSIGN(const RunDirectory dir, RunDirectory::Create(temp.path() / "run"));
+  ASSERT_THAT(dir.WriteOrigin({"", "/data", ""}), IsOk());
+  {
+    ASSERT_OK_AND_ASSIGN(const auto lock, dir.Lock());
+    dir.RemoveIfUnused();
+    EXPECT_TRUE(RunDirectory::IsRunDirectory(dir.path()));
+  }
+  ASSERT_THAT(dir.WriteOrigin({"r-1", "/data", ""}), IsOk());
+  dir.RemoveIfUnused();
+  EXPECT_TRUE(RunDirectory::IsRunDirectory(dir.path()));
+  ASSERT_THAT(dir.WriteOrigin({"", "/data", ""}), IsOk());
+  dir.RemoveIfUnused();
+  EXPECT_FALSE(std::filesystem::exists(dir.path()));
+}
+
 TEST(RunDirectoryTest, QuotesHostileNamesInTheQuarantineList) {
   const testing::TempDir temp;
   ASSERT_OK_AND_ASSIGN(const RunDirectory dir, RunDirectory::Create(temp.path() / "run"));

@@ -2,8 +2,10 @@
 
 #include <gmock/gmock.h>
 
+#include "services/cli/run_directory.h"
 #include "tests/testing/status_matchers.h"
 #include "tests/testing/temp_dir.h"
+#include "tests/unit/cli/sample_run.h"
 
 namespace atelier::cli {
 namespace {
@@ -69,6 +71,28 @@ TEST(RunIndexTest, ListsRunsNewestFirstAndReplacesByPath) {
   ASSERT_EQ(runs.size(), 2U);
   EXPECT_EQ(runs[0].run_id, "3");
   EXPECT_EQ(runs[1].run_id, "2");
+}
+
+// The directory was removed and trained into again: its weights are not those of the old version.
+TEST(ReadIndexedTest, ADirectoryThatIsAnotherRunsByNowIsGone) {
+  const testing::TempDir temp;
+  ASSERT_OK_AND_ASSIGN(const RunDirectory dir, RunDirectory::Create(temp.path() / "run"));
+  v1::Run run = SampleRun();
+  run.mutable_ensemble()->set_run_id("old");
+  ASSERT_THAT(dir.WriteResults(run), IsOk());
+  const IndexedEnsemble old_entry{"a", 1, dir.path(), "old", 10, true};
+  ASSERT_OK_AND_ASSIGN(const v1::EnsembleVersion read, ReadIndexed(old_entry));
+  EXPECT_EQ(read.run_id(), "old");
+
+  run.mutable_ensemble()->set_run_id("new");
+  ASSERT_THAT(dir.WriteResults(run), IsOk());
+  EXPECT_THAT(ReadIndexed(old_entry),
+              StatusIs(absl::StatusCode::kNotFound, AllOf(HasSubstr("a@1"), HasSubstr("is gone"))));
+  EXPECT_THAT(ReadIndexed({"a", 2, dir.path(), "new", 20, false}), IsOk());
+  EXPECT_THAT(ReadIndexed({"a", 1, dir.path(), "", 10, true}), IsOk()) << "of no run in particular";
+
+  std::filesystem::remove_all(dir.path());
+  EXPECT_THAT(ReadIndexed(old_entry), StatusIs(absl::StatusCode::kNotFound, HasSubstr("is gone")));
 }
 
 TEST(ParseEnsembleNameTest, TakesNameAndVersion) {

@@ -36,6 +36,16 @@ TEST(MetricsJsonTest, IsTheEvaluationContract) {
   EXPECT_DOUBLE_EQ(json.at("members").at("lite").at("log_loss").get<double>(), 0.5);
 }
 
+TEST(MetricsJsonTest, AMatrixThatWasLeftOutIsEmpty) {
+  v1::Run run = SampleRun();
+  EXPECT_TRUE(HasConfusion(run.metrics(), 2));
+  EXPECT_FALSE(HasConfusion(run.metrics(), 3));
+  run.mutable_metrics()->clear_confusion();
+  EXPECT_FALSE(HasConfusion(run.metrics(), 2));
+  EXPECT_FALSE(HasConfusion(run.metrics(), 65'536)) << "whose square is 0 in 32 bits";
+  EXPECT_EQ(MetricsToJson(run.metrics(), {"a", "b"}).at("ensemble").at("confusion"), Json::array());
+}
+
 TEST(RunJsonTest, NotANumberBecomesNull) {
   v1::Run run = SampleRun();
   run.mutable_tasks(0)->mutable_result()->mutable_history(0)->set_val_loss(

@@ -28,17 +28,20 @@ inline v1::DataCursor MakeCursor(int epoch, int step) {
   return cursor;
 }
 
-// The database; refuses to commit while `full` is set, as a full disk does.
+// The database; refuses to commit while `full` is set, as a full disk does, and once with
+// `refuse_once`.
 class StoreThatFills final : public Store {
  public:
   explicit StoreThatFills(std::unique_ptr<Store> store) : store_(std::move(store)) {}
   absl::Status Transact(const std::function<absl::Status(Transaction&)>& body) override {
     return store_->Transact([&](Transaction& transaction) -> absl::Status {
       ATELIER_RETURN_IF_ERROR(body(transaction));
+      if (!refuse_once.ok()) return std::exchange(refuse_once, absl::OkStatus());
       return full ? absl::ResourceExhaustedError("disk full") : absl::OkStatus();
     });
   }
   bool full = false;
+  absl::Status refuse_once;
 
  private:
   const std::unique_ptr<Store> store_;

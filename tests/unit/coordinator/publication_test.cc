@@ -1,5 +1,8 @@
 // From finished tasks to a published, promoted ensemble version.
+#include <functional>
+#include <future>
 #include <limits>
+#include <thread>
 
 #include "common/ensemble/combine.h"
 #include "common/ensemble/metrics.h"
@@ -33,6 +36,25 @@ class PublicationTest : public ExecutorTest {
       texts += event.run().text() + "\n";
     }
     return texts;
+  }
+  // Ticks; the first artifact that is read waits for `call`, on a thread of its own. False when
+  // that did not end while it waited.
+  bool TickMeanwhile(const std::function<void()>& call) {
+    std::promise<void> called;
+    std::thread thread;
+    bool ended = false;
+    artifacts_->SetOnOpen([&] {
+      if (thread.joinable()) return;
+      thread = std::thread([&] {
+        call();
+        called.set_value();
+      });
+      ended = called.get_future().wait_for(std::chrono::seconds(20)) == std::future_status::ready;
+    });
+    executor_->Tick();
+    artifacts_->SetOnOpen(nullptr);
+    if (thread.joinable()) thread.join();
+    return ended;
   }
 };
 
@@ -180,6 +202,24 @@ TEST_F(PublicationTest, MetricsAreThoseOfCommonEnsemble) {
   EXPECT_EQ(version.run_id(), run_id_);
 }
 
+// All runs are one message.
+TEST_F(PublicationTest, AListHasTheScoresWithoutTheConfusion) {
+  const v1::Run run = Train(MakePlan({"a"}, {"train"}), {{"train", 0.5}});
+  EXPECT_EQ(run.metrics().confusion_size(), 4);
+  ASSERT_OK_AND_ASSIGN(const v1::ListRunsResponse listed, executor_->List());
+  ASSERT_EQ(listed.runs_size(), 1);
+  EXPECT_EQ(listed.runs(0).metrics().confusion_size(), 0);
+  EXPECT_EQ(listed.runs(0).metrics().images(), 2);
+}
+
+TEST_F(PublicationTest, AnEnsembleThatCannotBeStoredFailsTheRun) {
+  ASSERT_THAT(executor_->FinishTask(MakeDone(SubmitAndGrant(), 0.5)), IsOk());
+  store_->refuse_once = absl::InvalidArgumentError("too large for a row");
+  executor_->Tick();
+  EXPECT_EQ(GetRun().state(), v1::RUN_FAILED);
+  EXPECT_THAT(GetRun().error(), HasSubstr("too large for a row"));
+}
+
 TEST_F(PublicationTest, ADamagedProbabilityArtifactFailsTheRunAndResumePublishesOnceItIsBack) {
   Connect("t1");
   run_id_ = Submit(MakePlan({"a"}, {"train"}));
@@ -207,6 +247,42 @@ TEST_F(PublicationTest, ResultsThatCannotBeReadNowArePublishedOnceTheyCan) {
     EXPECT_EQ(GetRun().state(), v1::RUN_RUNNING) << now;
   }
   artifacts_->FailOpens(absl::OkStatus());
+  executor_->Tick();
+  EXPECT_EQ(GetRun().state(), v1::RUN_DONE);
+}
+
+// Reading may take longer than a lease.
+TEST_F(PublicationTest, LeasesAreRenewedWhileAFinishedRunIsScored) {
+  const v1::Lease done = SubmitAndGrant();
+  Connect("t2");
+  Submit(MakePlan({"b"}, {"train"}));
+  executor_->Tick();
+  const v1::Lease held = Assigned("t2").value().lease();
+  ASSERT_THAT(executor_->FinishTask(MakeDone(done, 0.5)), IsOk());
+  EXPECT_TRUE(TickMeanwhile([&] { Progress("t2", held, 0, 1); }));
+  ASSERT_EQ(inboxes_["t2"].size(), 1U);
+  EXPECT_TRUE(inboxes_["t2"].front().has_renewed());
+  EXPECT_EQ(GetRun().state(), v1::RUN_DONE);
+}
+
+TEST_F(PublicationTest, ARunThatIsCancelledWhileItIsScoredStaysCancelled) {
+  const v1::FinishTaskRequest done = MakeDone(SubmitAndGrant(), 0.5);
+  ASSERT_THAT(executor_->FinishTask(done), IsOk());
+  const auto cancel = [&] { EXPECT_THAT(executor_->Cancel(run_id_, "enough"), IsOk()); };
+  EXPECT_TRUE(TickMeanwhile(cancel));
+  EXPECT_EQ(GetRun().state(), v1::RUN_CANCELLED);
+  EXPECT_EQ(executor_->ListEnsembles("")->ensembles_size(), 0);
+
+  // The same when it could not have been scored.
+  const std::string& labels = done.result().validation_labels_digest();
+  const std::string bytes = *artifacts_->ReadAll(labels);
+  ASSERT_THAT(artifacts_->Delete(labels), IsOk());
+  ASSERT_THAT(executor_->Resume(run_id_), IsOk());
+  EXPECT_TRUE(TickMeanwhile(cancel));
+  EXPECT_EQ(GetRun().state(), v1::RUN_CANCELLED);
+
+  Put(bytes);
+  ASSERT_THAT(executor_->Resume(run_id_), IsOk());
   executor_->Tick();
   EXPECT_EQ(GetRun().state(), v1::RUN_DONE);
 }

@@ -351,20 +351,42 @@ std::string Setting(const std::string& name) {
   return value;
 }
 
-// Most settings are a connection's own: the store's is asked, not another one.
-TEST_F(SqliteStoreTest, SettingsAreThoseOfADurableStore) {
+// Calls `open`, which opens a connection, and remembers it.
+void RememberOpened(const std::function<void()>& open) {
   int (*const remember)(sqlite3*, char**, const sqlite3_api_routines*) =
       [](sqlite3* opened, char**, const sqlite3_api_routines*) {
         opened_last = opened;
         return SQLITE_OK;
       };
   sqlite3_auto_extension(reinterpret_cast<void (*)()>(remember));
-  Open();
+  open();
   sqlite3_reset_auto_extension();
+}
+
+// Most settings are a connection's own: the store's is asked, not another one.
+TEST_F(SqliteStoreTest, SettingsAreThoseOfADurableStore) {
+  RememberOpened([this] { Open(); });
   EXPECT_EQ(Setting("journal_mode"), "wal");
   EXPECT_EQ(Setting("synchronous"), "2");  // FULL
   EXPECT_EQ(Setting("foreign_keys"), "1");
   EXPECT_EQ(Setting("busy_timeout"), "5000");
+}
+
+// A restart would not help: the same run would be too large again.
+TEST_F(SqliteStoreTest, ARowThatIsTooLargeIsRefusedAndEndsNothing) {
+  RememberOpened([this] { Open(); });
+  sqlite3_limit(opened_last, SQLITE_LIMIT_LENGTH, 10'000);
+  RunRecord large = MakeRecord("large", 1);
+  large.run.set_error(std::string(20'000, 'x'));
+  EXPECT_THAT(Do([&](Transaction& t) -> absl::Status {
+                EXPECT_THAT(t.PutRun(MakeRecord("before", 1)), IsOk());
+                return t.PutRun(large);
+              }),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("too large")));
+  EXPECT_THAT(Do([](Transaction& t) { return t.PutRun(MakeRecord("after", 2)); }), IsOk());
+  ASSERT_OK_AND_ASSIGN(const auto runs, Ask([](Transaction& t) { return t.ListRuns(); }));
+  ASSERT_EQ(runs.size(), 1U);
+  EXPECT_EQ(runs[0].run_id(), "after");
 }
 
 TEST_F(SqliteStoreTest, AFileThatIsNoDatabaseIsDataLossWithoutItsPath) {

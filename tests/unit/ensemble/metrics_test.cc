@@ -25,6 +25,17 @@ TEST(Score, ACertainMistakeCostsAFiniteLoss) {
   EXPECT_NEAR(metrics.log_loss, -std::log(1e-7), 1e-6);
 }
 
+// Its size is the square of the classes': a run with the matrix of many would fit no message.
+TEST(Score, LeavesTheConfusionOfVeryManyClassesOut) {
+  for (const int classes : {kMaxConfusionClasses, kMaxConfusionClasses + 1, 100'000}) {
+    Probabilities p{1, classes, std::vector<float>(static_cast<size_t>(classes))};
+    p.values.back() = 1;
+    ASSERT_OK_AND_ASSIGN(const Metrics metrics, Score(p, std::vector<int>{classes - 1}));
+    EXPECT_EQ(metrics.accuracy, 1);
+    EXPECT_EQ(metrics.confusion.size(), classes == kMaxConfusionClasses ? 1'000'000U : 0U);
+  }
+}
+
 TEST(Score, RefusesWrongLabels) {
   const Probabilities p{1, 2, {1.0F, 0.0F}};
   EXPECT_THAT(Score(p, std::vector<int>{}), StatusIs(absl::StatusCode::kInvalidArgument));

@@ -1,6 +1,7 @@
 // A small task with scripted batches, and a coordinator and a registry in memory.
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <map>
 #include <memory>
@@ -10,6 +11,7 @@
 #include <vector>
 
 #include "common/base/sha256.h"
+#include "common/base/status.h"
 #include "services/coordinator/client.h"
 #include "services/data/client.h"
 #include "tests/testing/unimplemented_registry.h"
@@ -102,11 +104,25 @@ class EditedSource final : public data::BatchSource {
   ScriptedSource source_;
 };
 
+// A disk that is full for as many writes as the test says.
+class FakeDisk {
+ public:
+  absl::Status Write() {
+    if (full_for <= 0) return absl::OkStatus();
+    --full_for;
+    ++refused;
+    return absl::ResourceExhaustedError("no space left on device");
+  }
+  std::atomic<int> full_for = 0;
+  std::atomic<int> refused = 0;
+};
+
 class FakeFleet final : public coordinator::FleetClient {
  public:
   std::unique_ptr<coordinator::WorkStream> OpenWork() override { return nullptr; }
   // With the coordinator's rules for ids.
   absl::Status CommitCheckpoint(v1::CommitCheckpointRequest request) override {
+    ATELIER_RETURN_IF_ERROR(disk.Write());
     if (request.request_id().empty() || request.request_id().size() > 128) {
       return absl::InvalidArgumentError("request_id has 1 to 128 characters");
     }
@@ -119,17 +135,20 @@ class FakeFleet final : public coordinator::FleetClient {
     return absl::OkStatus();
   }
   absl::Status FinishTask(v1::FinishTaskRequest request) override {
+    ATELIER_RETURN_IF_ERROR(disk.Write());
     finishes.push_back(std::move(request));
     return absl::OkStatus();
   }
   absl::StatusOr<v1::ListFleetResponse> ListFleet() override { return v1::ListFleetResponse(); }
   std::vector<v1::CommitCheckpointRequest> commits;  // read after the writer's Flush
   std::vector<v1::FinishTaskRequest> finishes;
+  FakeDisk disk;
 };
 
 class FakeRegistry : public testing::UnimplementedRegistry {
  public:
   absl::StatusOr<std::string> PutBytes(std::string_view bytes) override {
+    ATELIER_RETURN_IF_ERROR(disk.Write());
     const std::string digest = Sha256Hex(bytes);
     stored[digest] = std::string(bytes);
     return digest;
@@ -141,6 +160,7 @@ class FakeRegistry : public testing::UnimplementedRegistry {
   }
   absl::StatusOr<bool> Exists(const std::string& digest) override { return stored.count(digest); }
   std::map<std::string, std::string> stored;
+  FakeDisk disk;
 };
 
 inline v1::Assignment Task() {

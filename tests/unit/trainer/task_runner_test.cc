@@ -33,6 +33,7 @@ class TaskRunnerTest : public ::testing::Test {
     }
     RunnerOptions options;
     options.checkpoint_interval = std::chrono::hours(1);
+    options.full_disk_pause = full_disk_pause_;
     TaskRunner runner(
         options, fleet_, registry_,
         [](const std::vector<std::string>&) { return std::make_unique<ScriptedSource>(); }, clock_);
@@ -63,8 +64,33 @@ class TaskRunnerTest : public ::testing::Test {
   FakeRegistry registry_;
   testing::FakeClock clock_;
   ProgressBoard board_;
+  std::chrono::milliseconds full_disk_pause_{1};
   int attempts_ = 0;
 };
+
+// Also where nothing but the results is left to be kept.
+TEST_F(TaskRunnerTest, ATaskOutlastsAFullDisk) {
+  registry_.disk.full_for = 9;
+  fleet_.disk.full_for = 9;
+  ASSERT_NO_FATAL_FAILURE(Attempt(/*drained=*/false));
+  const size_t uploads = registry_.stored.size();
+  registry_.stored.erase(fleet_.finishes.back().result().validation_probabilities_digest());
+  registry_.disk.full_for = 9;
+  fleet_.disk.full_for = 9;
+  ASSERT_NO_FATAL_FAILURE(Attempt(/*drained=*/false));
+  EXPECT_EQ(registry_.stored.size(), uploads);
+  EXPECT_EQ(registry_.disk.refused, 18);
+  EXPECT_EQ(fleet_.disk.refused, 18);
+}
+
+// P11: the drain has its grace, a full disk has no end. The checkpoint before is what counts.
+TEST_F(TaskRunnerTest, AFullDiskDoesNotHoldADrain) {
+  full_disk_pause_ = std::chrono::hours(1);
+  registry_.disk.full_for = 1;
+  ASSERT_NO_FATAL_FAILURE(Attempt(/*drained=*/true));
+  EXPECT_EQ(registry_.disk.refused, 1);
+  EXPECT_TRUE(fleet_.commits.empty());
+}
 
 TEST_F(TaskRunnerTest, AResumeInTheSameEnvironmentIsExact) {
   ASSERT_NO_FATAL_FAILURE(Attempt(/*drained=*/true));

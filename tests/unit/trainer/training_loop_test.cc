@@ -54,8 +54,7 @@ absl::StatusOr<LoopEnd> TrainOnce(FakeFleet& fleet, FakeRegistry& registry, int 
   StopSignal stop;
   StoppingClock clock(stop, stop_at);
   ProgressBoard board;
-  CheckpointWriter writer(fleet, registry, task.lease(), state.best_weights_digest,
-                          [] { return false; });
+  CheckpointWriter writer(fleet, registry, task.lease(), state.best_weights_digest, stop);
   TrainingLoop loop(task, {}, state, source, writer, board, stop, clock);
   ATELIER_ASSIGN_OR_RETURN(const LoopEnd end, loop.Run());
   ATELIER_RETURN_IF_ERROR(writer.Flush());
@@ -109,6 +108,30 @@ TEST(TrainingLoop, ADrainedAndResumedTrainingEndsWithTheSameBits) {
   EXPECT_GT(drained, 20) << "the stops fall into the training";
 }
 
+// A checkpoint's digest is of its own epoch's steps (checkpoint.proto), whatever came before.
+TEST(TrainingLoop, TheLedgersDigestBeginsAnewWithEachEpoch) {
+  FakeFleet fleet;
+  FakeRegistry registry;
+  Outcome out;
+  // In the second epoch: the loop looks at the clock some ten times in each.
+  ASSERT_THAT(TrainOnce(fleet, registry, /*stop_at=*/20, out),
+              testing::IsOkAndHolds(LoopEnd::kDrained));
+  int epoch_ends = 0;
+  for (const v1::CommitCheckpointRequest& commit : fleet.commits) {
+    ASSERT_OK_AND_ASSIGN(const Checkpoint checkpoint,
+                         ParseCheckpoint(registry.stored[commit.digest()]));
+    std::string expected = Sha256Hex("");
+    epoch_ends += checkpoint.manifest.cursor().step() == 0 ? 1 : 0;
+    for (const v1::AppliedStep& step : commit.applied()) {
+      if (step.epoch() < checkpoint.manifest.cursor().epoch()) continue;
+      expected = ExtendLedger(expected, step.step(), step.batch_digest());
+    }
+    EXPECT_EQ(checkpoint.manifest.epoch_ledger_digest(), expected);
+  }
+  EXPECT_GT(epoch_ends, 0);
+  EXPECT_GT(fleet.commits.back().cursor().step(), 0) << "the stop falls into an epoch";
+}
+
 // The task's owner reports the failure while the signal lives on, and a drain may come then.
 TEST(TrainingLoop, AnExceptionLeavesNoInterruptBehind) {
   v1::Assignment task = Task();
@@ -124,7 +147,7 @@ TEST(TrainingLoop, AnExceptionLeavesNoInterruptBehind) {
   });
   StoppingClock clock(stop, 0);
   ProgressBoard board;
-  CheckpointWriter writer(fleet, registry, task.lease(), "", [] { return false; });
+  CheckpointWriter writer(fleet, registry, task.lease(), "", stop);
   TrainingLoop loop(task, {}, state, source, writer, board, stop, clock);
   EXPECT_THROW(loop.Run().IgnoreError(), c10::Error);
   ASSERT_EQ(cancels, 1) << "the reader's own";
@@ -144,7 +167,7 @@ TEST(TrainingLoop, LabelsOfAnotherNumberOfClassesAreDataLoss) {
     StopSignal stop;
     StoppingClock clock(stop, 0);
     ProgressBoard board;
-    CheckpointWriter writer(fleet, registry, task.lease(), "", [] { return false; });
+    CheckpointWriter writer(fleet, registry, task.lease(), "", stop);
     TrainingLoop loop(task, {}, state, source, writer, board, stop, clock);
     const auto refused =
         testing::StatusIs(absl::StatusCode::kDataLoss,
@@ -171,7 +194,7 @@ absl::StatusOr<LoopEnd> RunWithoutValidationLoss(int epochs, TrainingState& stat
   StopSignal stop;
   const StoppingClock clock(stop, 0);
   ProgressBoard board;
-  CheckpointWriter writer(fleet, registry, task.lease(), "", [] { return false; });
+  CheckpointWriter writer(fleet, registry, task.lease(), "", stop);
   return TrainingLoop(task, {}, state, source, writer, board, stop, clock).Run();
 }
 
@@ -204,7 +227,7 @@ TEST(TrainingLoop, ALedgerThatGrowsLargeIsSavedBeforeTheInterval) {
   StopSignal stop;
   const StoppingClock clock(stop, 0);
   ProgressBoard board;
-  CheckpointWriter writer(fleet, registry, task.lease(), "", [] { return false; });
+  CheckpointWriter writer(fleet, registry, task.lease(), "", stop);
   LoopOptions options;
   options.checkpoint_interval = std::chrono::hours(1);
   TrainingLoop loop(task, options, state, source, writer, board, stop, clock);
@@ -227,8 +250,9 @@ TEST(CheckpointWriter, AnExceptionIsTheErrorOfTheJob) {
   const v1::Assignment task = Task();
   FakeFleet fleet;
   RegistryWithoutMemory registry;
+  const StopSignal stop;
   ASSERT_OK_AND_ASSIGN(const TrainingState state, TrainingState::Fresh(task));
-  CheckpointWriter writer(fleet, registry, task.lease(), "", [] { return false; });
+  CheckpointWriter writer(fleet, registry, task.lease(), "", stop);
   const auto job = [&] {
     CheckpointJob made;
     made.checkpoint = state.Snapshot(task, {});
@@ -238,6 +262,43 @@ TEST(CheckpointWriter, AnExceptionIsTheErrorOfTheJob) {
   const auto refused = testing::StatusIs(absl::StatusCode::kResourceExhausted);
   EXPECT_THAT(writer.Flush(), refused);
   EXPECT_THAT(writer.Start(job()), refused);
+  EXPECT_TRUE(fleet.commits.empty());
+}
+
+// P9: it heals when space returns, however many tries that takes.
+TEST(CheckpointWriter, AFullDiskIsWaitedFor) {
+  const v1::Assignment task = Task();
+  FakeFleet fleet;
+  FakeRegistry registry;
+  const StopSignal stop;
+  ASSERT_OK_AND_ASSIGN(const TrainingState state, TrainingState::Fresh(task));
+  registry.disk.full_for = 7;
+  fleet.disk.full_for = 7;
+  CheckpointWriter writer(fleet, registry, task.lease(), "", stop, std::chrono::milliseconds(1));
+  CheckpointJob job;
+  job.checkpoint = state.Snapshot(task, {});
+  job.is_best = true;
+  ASSERT_THAT(writer.Start(std::move(job)), testing::IsOk());
+  ASSERT_THAT(writer.Flush(), testing::IsOk());
+  ASSERT_EQ(fleet.commits.size(), 1U);
+  EXPECT_TRUE(registry.stored.contains(fleet.commits[0].digest()));
+  EXPECT_TRUE(registry.stored.contains(writer.best_weights_digest()));
+}
+
+// After an exception nobody may be left to make the wait end.
+TEST(CheckpointWriter, AFullDiskDoesNotHoldTheDestructor) {
+  const v1::Assignment task = Task();
+  FakeFleet fleet;
+  FakeRegistry registry;
+  const StopSignal stop;
+  ASSERT_OK_AND_ASSIGN(const TrainingState state, TrainingState::Fresh(task));
+  registry.disk.full_for = std::numeric_limits<int>::max();
+  {
+    CheckpointWriter writer(fleet, registry, task.lease(), "", stop, std::chrono::hours(1));
+    CheckpointJob job;
+    job.checkpoint = state.Snapshot(task, {});
+    ASSERT_THAT(writer.Start(std::move(job)), testing::IsOk());
+  }
   EXPECT_TRUE(fleet.commits.empty());
 }
 
