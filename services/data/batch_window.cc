@@ -93,7 +93,7 @@ void BatchWindow::Request(int step, BatchDone done) {
   }
 }
 
-void BatchWindow::Wait(Entry& entry, BatchDone done) {
+void BatchWindow::Wait(Entry& entry, BatchDone&& done) {
   entry.waiting.push_back(std::move(done));
   entry.self = shared_from_this();
 }

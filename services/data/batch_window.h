@@ -70,7 +70,7 @@ class BatchWindow : public std::enable_shared_from_this<BatchWindow> {
     std::shared_ptr<BatchWindow> self;  // set while anybody waits
   };
 
-  void Wait(Entry& entry, BatchDone done) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void Wait(Entry& entry, BatchDone&& done) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // False: the workers are taken, and there is no entry.
   bool StartProduction(int step) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Finish(int step, absl::StatusOr<SharedBatch> batch);

@@ -256,6 +256,8 @@ class SilentPort {
     sockaddr_in address = {};
     address.sin_family = AF_INET;
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    EXPECT_GE(fd_, 0);
+    if (fd_ < 0) return;
     socklen_t size = sizeof(address);
     EXPECT_EQ(::bind(fd_, reinterpret_cast<sockaddr*>(&address), size), 0);
     EXPECT_EQ(::listen(fd_, 8), 0);
